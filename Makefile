@@ -1,0 +1,53 @@
+# Two commands on a fresh clone: `make figures` and `make test`. Each builds .venv from the hashed locks first.
+PYTHON ?= python3.11
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+
+.PHONY: figures test lint lab bench lock clean help
+.DELETE_ON_ERROR:
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+figures: .venv/.main  ## run every notebook (laptop profile) and rebuild figures/; ARGS="--profile paper" and the like
+	$(BIN)/repro run $(ARGS)
+
+test: .venv/.dev  ## unit, theory, regression and fault tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+lint: .venv/.dev  ## ruff on code and notebooks, mypy on repro/
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: .venv/.main  ## the hot paths against the plain approach
+	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+lab: .venv/.lab  ## the notebooks in a browser
+	$(BIN)/jupyter lab notebooks
+
+lock:  ## rewrite the locks from requirements/*.in (needs uv)
+	cd requirements && for name in main dev lab; do \
+	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	    $$([ $$name = main ] || echo -c main.lock) $$name.in -o $$name.lock || exit 1; done
+
+clean:  ## remove the environment and the caches; results stay
+	rm -rf .venv .repro build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+
+.venv/.torch: requirements/torch.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) -r $< 2> .venv/torch.log || $(PIP) --extra-index-url $(TORCH_INDEX) -r $< || { cat .venv/torch.log; exit 1; }
+	touch $@
+
+.venv/.main: requirements/main.lock pyproject.toml .venv/.torch
+	$(PIP) -r $<
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+.venv/.dev: requirements/dev.lock .venv/.main
+	$(PIP) -r $<
+	touch $@
+
+.venv/.lab: requirements/lab.lock .venv/.main
+	$(PIP) -r $<
+	touch $@

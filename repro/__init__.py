@@ -1,0 +1,1 @@
+"""Geometry of deep networks, measured: four papers replicated as notebooks that run."""
