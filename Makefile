@@ -1,9 +1,12 @@
 # Two commands on a fresh clone: `make figures` and `make test`. Each builds .venv from the hashed locks first.
-PYTHON ?= python3.11
+VERSION := $(shell cat .python-version)
+PYTHON ?= $(shell command -v python$(VERSION) || command -v python3)
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ARGS ?=
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+# Twice quiet: errors only, since pip warns at length about every source that lacks a package.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
+PIP := $(INSTALL) --require-hashes
 
 .PHONY: figures test lint lab bench lock clean help
 .DELETE_ON_ERROR:
@@ -35,13 +38,18 @@ clean:  ## remove the environment and the caches; results stay
 	rm -rf .venv .repro build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/.torch: requirements/torch.lock
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) -r $< 2> .venv/torch.log || $(PIP) --extra-index-url $(TORCH_INDEX) -r $< || { cat .venv/torch.log; exit 1; }
+	@$(or $(PYTHON),false) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' || \
+	  { echo "error: Python $(VERSION) is needed, found: $(or $(PYTHON),none). Try make PYTHON=/path/to/python$(VERSION)"; exit 1; } >&2
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	@echo "installing torch from pip's configured sources, else from $(TORCH_INDEX)"
+	@$(PIP) -r $< 2> .venv/torch.log || $(PIP) --extra-index-url $(TORCH_INDEX) -r $< || \
+	  { echo "error: no source has the pinned torch. Set TORCH_INDEX to one that does. pip's own sources said:"; \
+	    cat .venv/torch.log; exit 1; } >&2
 	touch $@
 
 .venv/.main: requirements/main.lock pyproject.toml .venv/.torch
 	$(PIP) -r $<
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(INSTALL) --no-build-isolation -e .
 	touch $@
 
 .venv/.dev: requirements/dev.lock .venv/.main

@@ -1,0 +1,1 @@
+"""Data sets: synthetic ones drawn from a seeded generator."""

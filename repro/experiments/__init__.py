@@ -1,0 +1,1 @@
+"""Experiments: pure functions from the parameters of one grid cell to rows of plain numbers."""

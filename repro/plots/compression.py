@@ -1,0 +1,141 @@
+"""Figures of the compression paper (arXiv 2007.11471)."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from repro.plots import style
+
+LOOK = {  # colour, marker and line tell the regimes apart, any one of them alone
+    "feature": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
+    "lazy": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
+}
+NAMES = {"feature": "feature regime (net, α → 0)", "lazy": "lazy regime (SVM, analytic NTK)"}
+INTERVAL = "95 % bootstrap interval over seeds"
+
+
+def learning_curves(frame: pd.DataFrame) -> Figure:
+    """Test error against training points in both regimes, a panel per dimension, with the theory's slopes.
+
+    Args:
+        frame: columns dimension, regime, train_size, mean, lower, upper, seeds, theory (NaN outside the fit).
+    """
+    dimensions = sorted(frame["dimension"].unique())
+    figure, axes = style.panels(len(dimensions), height=3.0, sharey=True)
+    for axis, dimension in zip(axes, dimensions, strict=True):
+        for regime, look in LOOK.items():
+            curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
+            _with_interval(axis, curve, look)
+            axis.plot(curve["train_size"], curve["theory"], color="0.2", linestyle=":", linewidth=1.6, zorder=4)
+        axis.set(xscale="log", yscale="log", title=f"d = {dimension}", xlabel="training points p")
+        _size_ticks(axis, frame["train_size"])
+    axes[0].set_ylabel("test error")
+    theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="slope predicted as p → ∞")
+    axes[0].legend(
+        handles=[*_regime_handles(), theory],
+        loc="lower left",
+        title=f"bars: {INTERVAL}, n = {_seeds(frame)}",
+        title_fontsize=7,
+    )
+    return figure
+
+
+def local_exponents(frame: pd.DataFrame) -> Figure:
+    """Exponent between neighbouring sizes against size, with the predicted asymptotes, a panel per dimension.
+
+    Args:
+        frame: columns dimension, regime, train_size, mean, lower, upper, seeds, theory.
+    """
+    dimensions = sorted(frame["dimension"].unique())
+    figure, axes = style.panels(len(dimensions), height=2.8, sharey=True)
+    for axis, dimension in zip(axes, dimensions, strict=True):
+        for shift, (regime, look) in zip((0.97, 1.03), LOOK.items(), strict=True):
+            curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
+            _with_interval(axis, curve.assign(train_size=curve["train_size"] * shift), look)
+            axis.axhline(curve["theory"].iloc[0], color=look["color"], linestyle=":", linewidth=1.6)
+        axis.set(xscale="log", title=f"d = {dimension}", xlabel="training points p", ylim=(-0.1, 1.6))
+        _size_ticks(axis, frame["train_size"])
+    axes[0].set_ylabel("local exponent β")
+    theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="predicted asymptote, in its colour")
+    axes[0].legend(
+        handles=[*_regime_handles(), theory],
+        loc="upper left",
+        title=f"bars: {INTERVAL}, n = {_seeds(frame)}",
+        title_fontsize=7,
+    )
+    return figure
+
+
+def error_ratio(frame: pd.DataFrame) -> Figure:
+    """How many times the lazy error exceeds the feature error, against size, one line per dimension.
+
+    Args:
+        frame: columns dimension, train_size, mean, lower, upper, seeds.
+    """
+    figure, (axis,) = style.panels(1, width=style.COLUMN, height=2.8)
+    markers, lines = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
+    for number, (dimension, curve) in enumerate(frame.groupby("dimension")):
+        look = {"color": style.PALETTE[2 * number], "marker": markers[number % 4], "linestyle": lines[number % 4]}
+        _with_interval(axis, curve, look, label=f"d = {dimension}")
+    axis.axhline(1.0, color="0.2", linewidth=0.8)
+    axis.text(frame["train_size"].min(), 1.02, "no gain", fontsize=7, va="bottom")
+    axis.set(xscale="log", xlabel="training points p", ylabel="test error, lazy / feature", ylim=(0, None))
+    _size_ticks(axis, frame["train_size"])
+    axis.legend(loc="upper left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=6)
+    return figure
+
+
+def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Figure:
+    """Decision functions on the plane of the informative and one uninformative coordinate, a panel per regime.
+
+    Args:
+        frame: columns regime, x1, x2, decision (in units of the margin) on a square grid.
+        boundaries: x1 of the two true interfaces.
+    """
+    figure, axes = style.panels(2, height=3.2, sharey=True)
+    mesh = None
+    for axis, regime in zip(axes, LOOK, strict=True):
+        grid = frame[frame["regime"] == regime].pivot(index="x2", columns="x1", values="decision")
+        x1, x2, decision = grid.columns.to_numpy(float), grid.index.to_numpy(float), grid.to_numpy(float)
+        mesh = axis.pcolormesh(
+            x1, x2, np.clip(decision, -2, 2), cmap="PuOr", vmin=-2, vmax=2, rasterized=True, shading="nearest"
+        )
+        axis.contour(x1, x2, decision, levels=[0.0], colors="black", linewidths=1.4)
+        for boundary in boundaries:
+            axis.axvline(boundary, color="black", linestyle="--", linewidth=1.0)
+        axis.set(title=NAMES[regime], xlabel="informative coordinate x₁", aspect="equal")
+    axes[0].set_ylabel("uninformative coordinate x₂")
+    if mesh is not None:
+        bar = figure.colorbar(mesh, ax=axes, extend="both", shrink=0.85)
+        bar.set_label("decision function (margins)")
+    handles = [
+        Line2D([], [], color="black", linewidth=1.4, label="learned boundary"),
+        Line2D([], [], color="black", linestyle="--", linewidth=1.0, label="true boundary"),
+    ]
+    axes[0].legend(handles=handles, loc="lower left", frameon=True, framealpha=0.9)
+    return figure
+
+
+def _with_interval(axis: Axes, curve: pd.DataFrame, look: dict[str, Any], label: str | None = None) -> None:
+    bars = np.abs(curve[["lower", "upper"]].to_numpy(float).T - curve["mean"].to_numpy(float))
+    axis.errorbar(curve["train_size"], curve["mean"], yerr=bars, label=label, elinewidth=1.0, **look)
+
+
+def _regime_handles() -> list[Line2D]:
+    return [Line2D([], [], label=NAMES[regime], **look) for regime, look in LOOK.items()]
+
+
+def _size_ticks(axis: Axes, sizes: pd.Series) -> None:
+    powers = 2.0 ** np.arange(np.floor(np.log2(sizes.min())), np.ceil(np.log2(sizes.max())) + 1)
+    shown = powers[:: max(1, len(powers) // 6)]
+    axis.set_xticks(shown, [f"{size:g}" for size in shown])
+    axis.minorticks_off()
+
+
+def _seeds(frame: pd.DataFrame) -> str:
+    fewest, most = frame["seeds"].min(), frame["seeds"].max()
+    return f"{fewest}" if fewest == most else f"{fewest} to {most}"

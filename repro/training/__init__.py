@@ -1,0 +1,1 @@
+"""Training: gradient flow of networks and kernel machines."""

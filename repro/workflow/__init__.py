@@ -1,0 +1,1 @@
+"""The machinery that runs notebooks and judges claims; it knows no paper."""

@@ -1,0 +1,243 @@
+"""The claims registry and the rule that turns an interval into a verdict.
+
+A criterion judges the paper: it is written before the run and never loosened. A band guards our code: it is
+where our own estimate fell at a profile. The two are checked apart and shown side by side.
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from repro.workflow.project import Project, ReproError
+
+Profile = Literal["smoke", "laptop", "paper"]
+Bounds = tuple[float, float]
+
+
+class Verdict(StrEnum):
+    """What a measurement says of a claim; operational states (not run, failed) are no verdicts."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    INCONCLUSIVE = "inconclusive"
+    PARTIAL = "partial"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Criterion(_Strict):
+    """The acceptance region of a statistic, open (`above`, `below`) or closed (`at_least`, `at_most`) at each end.
+
+    `value` and `within` state the closed region value ± within.
+    """
+
+    reason: str
+    above: float | None = None
+    at_least: float | None = None
+    below: float | None = None
+    at_most: float | None = None
+    value: float | None = None
+    within: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_region(self) -> Self:
+        if (self.value is None) != (self.within is None):
+            raise ValueError("`value` and `within` go together")
+        ends = (self.above, self.at_least, self.below, self.at_most)
+        if self.value is None and all(end is None for end in ends):
+            raise ValueError("states no region: give above, at_least, below, at_most, or value and within")
+        if self.value is not None and any(end is not None for end in ends):
+            raise ValueError("states two regions: value and within, or bounds")
+        if (self.above is not None and self.at_least is not None) or (
+            self.below is not None and self.at_most is not None
+        ):
+            raise ValueError("states one end twice")
+        if self.lower > self.upper or (self.lower == self.upper and (self.above, self.below) != (None, None)):
+            raise ValueError(f"the region {self} is empty")
+        return self
+
+    @property
+    def lower(self) -> float:
+        """Lower end of the region, -inf where there is none."""
+        if self.value is not None and self.within is not None:
+            return self.value - self.within
+        return next((end for end in (self.above, self.at_least) if end is not None), -math.inf)
+
+    @property
+    def upper(self) -> float:
+        """Upper end of the region, inf where there is none."""
+        if self.value is not None and self.within is not None:
+            return self.value + self.within
+        return next((end for end in (self.below, self.at_most) if end is not None), math.inf)
+
+    def __str__(self) -> str:
+        if self.value is not None:
+            return f"{self.value:.4g} ± {self.within:.4g}"
+        signs = ((">", self.above), ("≥", self.at_least), ("<", self.below), ("≤", self.at_most))
+        return " and ".join(f"{sign} {end:.4g}" for sign, end in signs if end is not None)
+
+    def judge(self, interval: Bounds) -> Verdict:
+        """Reproduced if the whole interval lies inside the region, not reproduced if disjoint, else inconclusive.
+
+        An interval with a NaN end (one unit, or a statistic that could not be formed) is inconclusive.
+        """
+        low, high = interval
+        if math.isnan(low) or math.isnan(high):
+            return Verdict.INCONCLUSIVE
+        above_lower = low > self.lower if self.above is not None else low >= self.lower
+        below_upper = high < self.upper if self.below is not None else high <= self.upper
+        if above_lower and below_upper:
+            return Verdict.REPRODUCED
+        short = high <= self.lower if self.above is not None else high < self.lower
+        beyond = low >= self.upper if self.below is not None else low > self.upper
+        return Verdict.NOT_REPRODUCED if short or beyond else Verdict.INCONCLUSIVE
+
+
+class Part(_Strict):
+    """One judged statistic of a claim."""
+
+    name: str = ""
+    criterion: Criterion
+    profiles: tuple[Profile, ...] = ("smoke", "laptop", "paper")
+    band: dict[Profile, dict[str, Bounds]] = {}
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        for profile, numbers in self.band.items():
+            for name, (low, high) in numbers.items():
+                if not low <= high:
+                    raise ValueError(f"band.{profile}.{name}: [{low}, {high}] is empty")
+        return self
+
+
+class Claim(_Strict):
+    """One testable sentence of a paper (or ours), with the rule that judges it."""
+
+    id: Annotated[str, Field(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+    statement: str
+    source: str
+    notebook: str
+    kind: Literal["value", "exponent", "ordering", "trend", "identity"]
+    statistic: str
+    unit: str
+    declared: date
+    deviations: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    part: tuple[Part, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _single_part(cls, data: dict) -> dict:
+        """A claim with one statistic states its criterion and band itself."""
+        if "part" in data or "criterion" not in data:
+            return data
+        own = {key: data[key] for key in ("criterion", "band", "profiles") if key in data}
+        return {key: value for key, value in data.items() if key not in own} | {"part": [own]}
+
+    @model_validator(mode="after")
+    def _named_parts(self) -> Self:
+        names = [part.name for part in self.part]
+        if not names:
+            raise ValueError("has no part")
+        if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
+            raise ValueError(f"its parts need different names, got {names}")
+        return self
+
+    def find_part(self, name: str) -> Part:
+        """The part called `name`; ReproError lists the parts there are."""
+        for part in self.part:
+            if part.name == name:
+                return part
+        raise ReproError(f"claim {self.id} has no part {name!r}; it has: {[part.name for part in self.part]}")
+
+    def expected_parts(self, profile: str) -> list[str]:
+        """Names of the parts that a run of this profile measures."""
+        return [part.name for part in self.part if profile in part.profiles]
+
+
+def combine(verdicts: Sequence[Verdict]) -> Verdict:
+    """Verdict of a claim from its parts: the common one; partial if only some are reproduced; else inconclusive."""
+    if not verdicts:
+        return Verdict.INCONCLUSIVE
+    if len(set(verdicts)) == 1:
+        return verdicts[0]
+    return Verdict.PARTIAL if Verdict.REPRODUCED in verdicts else Verdict.INCONCLUSIVE
+
+
+@dataclass(frozen=True)
+class BandMiss:
+    """A number outside its regression band."""
+
+    name: str
+    value: float
+    band: Bounds
+
+    def __str__(self) -> str:
+        low, high = self.band
+        missed_by = low - self.value if self.value < low else self.value - high
+        return f"{self.name} = {self.value:.4g} lies outside its band [{low:g}, {high:g}] by {missed_by:.2g}"
+
+
+def band_misses(part: Part, profile: str, numbers: Mapping[str, float]) -> list[BandMiss]:
+    """The numbers of a measurement outside their bands; one that the band names but nobody measured counts as NaN."""
+    band = part.band.get(profile, {})  # type: ignore[call-overload]
+    return [
+        BandMiss(name, numbers.get(name, math.nan), (low, high))
+        for name, (low, high) in band.items()
+        if not low <= numbers.get(name, math.nan) <= high
+    ]
+
+
+def load(project: Project) -> dict[str, Claim]:
+    """The registry, checked: claims by id, in the order of the file.
+
+    Raises ReproError that names the file, the claim and the field on an unknown or missing field, a criterion
+    without a region, a duplicate id or a notebook that does not exist.
+    """
+    path = project.claims
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])
+    except tomllib.TOMLDecodeError as error:
+        raise ReproError(f"{project.shown(path)}: {error}") from None
+    claims: dict[str, Claim] = {}
+    for number, entry in enumerate(entries, start=1):
+        where = f"{project.shown(path)}: claim {entry.get('id', f'number {number}')}"
+        claim = _validated(entry, where)
+        if claim.id in claims:
+            raise ReproError(f"{where}: this id is declared twice")
+        if not (project.notebooks / f"{claim.notebook}.ipynb").is_file():
+            raise ReproError(f"{where}: notebook {claim.notebook!r} is not in {project.shown(project.notebooks)}/")
+        claims[claim.id] = claim
+    return claims
+
+
+def _validated(entry: dict, where: str) -> Claim:
+    if "criterion" not in entry and "part" not in entry:
+        raise ReproError(f"{where}: no criterion; a claim states what would count as reproduced before it is run")
+    if "part" in entry and "criterion" in entry:
+        raise ReproError(f"{where}: a claim with parts states its criteria in them")
+    try:
+        return Claim.model_validate(entry)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(key) for key in first["loc"])
+        raise ReproError(f"{where}: {field + ': ' if field else ''}{_plain(first['type'], first['msg'])}") from None
+
+
+def _plain(kind: str, message: str) -> str:
+    return {"extra_forbidden": "unknown field", "missing": "missing field"}.get(
+        kind, message.removeprefix("Value error, ")
+    )
+
+
+def of_notebook(claims: Mapping[str, Claim], notebook: str) -> list[Claim]:
+    """The claims that a notebook judges."""
+    return [claim for claim in claims.values() if claim.notebook == notebook]

@@ -1,0 +1,214 @@
+"""The `repro` command: list, run, verify, report."""
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from repro.workflow.parameters import DEFAULT_PROFILE, PROFILES, parse_settings
+from repro.workflow.project import Project, ReproError
+
+# The heavy modules (papermill, torch) are imported by the command that needs them, so that --help answers at once.
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)  # a log is not folded
+
+
+def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What the user can mend is told in one message; only our own mistakes show a traceback."""
+
+    @wraps(command)
+    def guarded(*args: Any, **options: Any) -> Any:
+        try:
+            return command(*args, **options)
+        except ReproError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            click.echo(
+                "interrupted: earlier results stand, finished cells are kept; the same command goes on from there"
+            )
+            sys.exit(130)
+
+    return guarded
+
+
+def _option_profile() -> Callable[..., Any]:
+    return click.option(
+        "--profile",
+        default=DEFAULT_PROFILE,
+        show_default=True,
+        type=click.Choice(PROFILES),
+        help="smoke: seconds, judges nothing. laptop: minutes. paper: full scale, hours.",
+    )
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="repro")
+def main() -> None:
+    """Replicate papers on the geometry of deep networks: run notebooks, judge claims, check results.
+
+    \b
+    repro list                                      what is claimed, and the last verdicts
+    repro run                                       every notebook at the laptop profile
+    repro run compression_exponents --profile smoke one notebook, quickly
+    repro verify                                    fresh results against the committed ones
+    """
+
+
+@main.command("list")
+@_clear_errors
+def list_claims() -> None:
+    """List the claims: where in the paper, judged by which notebook, with the last verdict.
+
+    \b
+    repro list
+    """
+    from repro.workflow import report
+
+    table = Table("claim", "where", "notebook", "last verdict", "profile", box=None, pad_edge=False)
+    for shown in report.entries(Project.find()):
+        table.add_row(shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-")
+    console = Console(highlight=False)
+    console.print(table if console.is_terminal else _plain(table))
+
+
+def _plain(table: Table) -> str:
+    """A table as tab-separated lines, for pipes: nothing wrapped, nothing cut."""
+    columns = [list(column.cells) for column in table.columns]
+    header = "\t".join(str(column.header) for column in table.columns)
+    return "\n".join([header, *("\t".join(map(str, row)) for row in zip(*columns, strict=True))])
+
+
+@main.command("run")
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@_option_profile()
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A parameter of your own, as JSON or Python. Repeatable.",
+)
+@click.option(
+    "--jobs",
+    default=1,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Notebooks at a time; each has `workers` processes.",
+)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the results, instead of figures/ (or runs/ with --set).",
+)
+@click.option(
+    "--force", is_flag=True, help="Run also what is up to date; finished sweep cells are still taken from the cache."
+)
+@click.option(
+    "--cluster", default="", metavar="ADDRESS", help="Spread sweeps over a dask cluster, for example tcp://head:8786."
+)
+@click.option(
+    "--cell-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Limit of one cell (default: by profile).",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Limit of one notebook (default: by profile).",
+)
+@_clear_errors
+def run_notebooks(
+    notebooks: tuple[str, ...],
+    profile: str,
+    settings: tuple[str, ...],
+    jobs: int,
+    out: Path | None,
+    force: bool,
+    cluster: str,
+    cell_timeout: float | None,
+    timeout: float | None,
+) -> None:
+    """Run NOTEBOOKs (all by default) headlessly and judge their claims.
+
+    Results go to figures/<profile>/<notebook>/: figures as PNG and SVG, the data they draw as CSV, results.json
+    and the executed notebook. With --set they go to runs/ instead, so that your own parameters never replace a
+    declared result. A run that is up to date is skipped; an interrupted one goes on where it stopped.
+
+    \b
+    repro run compression_exponents --set seeds=4 --set train_sizes=[64,256] --set workers=2
+    repro run --profile paper --jobs 2 --cluster tcp://head:8786
+    """
+    from repro.workflow import runner, sweep
+
+    project = Project.find()
+    plans = runner.make_plans(project, notebooks, profile, parse_settings(settings), out)
+    if cluster:
+        sweep.connect(cluster).close()
+    cell, notebook = runner.LIMITS[profile]
+    limits = runner.Limits(cell_timeout or cell, timeout or notebook)
+    console = _console()
+    outcomes = runner.run(project, plans, console, jobs=jobs, force=force, limits=limits, cluster=cluster)
+    for line in runner.summary(outcomes):
+        console.print(line)
+    if any(outcome.state == "failed" for outcome in outcomes):
+        sys.exit(1)
+
+
+@main.command("verify")
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@_option_profile()
+@click.option(
+    "--against",
+    default="HEAD",
+    show_default=True,
+    metavar="REV|DIR",
+    help="A git revision, or a folder laid out as figures/.",
+)
+@_clear_errors
+def verify_results(notebooks: tuple[str, ...], profile: str, against: str) -> None:
+    """Compare the results in figures/ with committed ones, number by number, and with their bands.
+
+    Says which number moved and by how much; exit status 1 if any left its tolerance or band.
+
+    \b
+    repro run && repro verify
+    repro verify compression_exponents --against v0.1.0
+    """
+    from repro.workflow import verify
+
+    report = verify.verify(Project.find(), notebooks, profile, against)
+    for notebook, differences in report.items():
+        click.echo(f"{notebook} ({profile}): {f'{len(differences)} differences' if differences else 'agrees'}")
+        for difference in differences:
+            click.echo(f"  {difference}")
+    if any(report.values()):
+        sys.exit(1)
+
+
+@main.command("report")
+@_clear_errors
+def write_report() -> None:
+    """Write figures/index.html and the README's verdict table from the results in figures/.
+
+    \b
+    repro report && xdg-open figures/index.html
+    """
+    from repro.workflow import report
+
+    project = Project.find()
+    for path in report.write(project):
+        click.echo(f"wrote {project.shown(path)}")
+
+
+if __name__ == "__main__":
+    main()

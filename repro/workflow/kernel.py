@@ -1,0 +1,127 @@
+"""Execute one notebook in this process: `python -m repro.workflow.kernel run.json`, started by the runner.
+
+papermill's own bookkeeping calls a run complete after a dead kernel or a timeout, so success is judged here: no
+exception, every code cell executed, and the results record of this very run in place. Exit status 0 or 1; the
+reason of a failure goes, as one message, to the file `failure` beside run.json.
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import papermill
+from jupyter_client.manager import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from repro.workflow.project import ReproError, end_with_parent, write_text
+from repro.workflow.record import load_results
+from repro.workflow.sweep import PROGRESS_VARIABLE
+
+NOTEBOOK = "notebook.ipynb"
+
+
+class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
+    """A kernel on sockets of the file system: TCP ports are open to the machine, and parallel kernels race for them."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transport = "ipc"
+        self.socket_folder = tempfile.mkdtemp(prefix="repro-")  # short: a socket path has about 100 characters
+        self.ip = f"{self.socket_folder}/k"
+
+    def cleanup_resources(self, restart: bool = False) -> None:
+        """Remove the sockets with the kernel."""
+        super().cleanup_resources(restart)
+        if not restart:
+            shutil.rmtree(self.socket_folder, ignore_errors=True)
+
+
+def execute(run: dict[str, Any]) -> None:
+    """Run the notebook that `run` describes; ReproError says what went wrong."""
+    output = Path(run["context"]["staging"]) / NOTEBOOK
+    stage = _Stage(Path(os.environ[PROGRESS_VARIABLE]))
+    try:
+        notebook = papermill.execute_notebook(
+            run["notebook"],
+            str(output),
+            parameters=run["parameters"],
+            kernel_name="python3",
+            language="python",
+            cwd=run["root"],
+            progress_bar=False,
+            start_timeout=120,
+            execution_timeout=run["cell_timeout"],
+            kernel_manager_class=LocalKernelManager,
+            on_cell_start=stage.start,
+        )
+    except PapermillExecutionError as error:
+        raise ReproError(f"cell {stage.cell} raised {error.ename}: {error.evalue}") from None
+    except DeadKernelError:
+        raise ReproError(f"the kernel died in cell {stage.cell}: it was killed, or ran out of memory") from None
+    except CellTimeoutError:
+        limit = run["cell_timeout"]
+        raise ReproError(f"cell {stage.cell} ran over its limit of {limit} s (--cell-timeout)") from None
+    code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    if any(cell.execution_count is None for cell in code):
+        raise ReproError("not every cell was executed")
+    results = load_results(output.parent)
+    if results is None or results["run_id"] != run["context"]["run_id"]:
+        raise ReproError("the notebook wrote no results record: does its last cell call record.finish()?")
+    _strip(output, run)
+
+
+class _Stage:
+    """Tells the runner which cell is running, under the heading above it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.heading, self.cell = file, "", 0
+
+    def start(self, cell: Any, cell_index: int) -> None:
+        self.cell = cell_index + 1
+        if cell.cell_type == "markdown":
+            headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+            self.heading = headings[-1] if headings else self.heading
+        else:
+            write_text(self.file, f"cell {self.cell}: {self.heading}" if self.heading else f"cell {self.cell}")
+
+
+def _strip(path: Path, run: dict[str, Any]) -> None:
+    """Take this machine's paths out of the executed notebook, and what differs between two equal runs."""
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    notebook["metadata"]["papermill"] = {
+        "input_path": run["shown"],
+        "parameters": run["parameters"],
+        "version": papermill.__version__,
+    }
+    for cell in notebook["cells"]:
+        for key in ("papermill", "execution"):
+            cell["metadata"].pop(key, None)
+        if "injected-parameters" in cell["metadata"].get("tags", []):
+            cell["id"] = "injected-parameters"  # papermill draws a new one each time
+    text = json.dumps(notebook, indent=1, ensure_ascii=False)
+    write_text(path, text.replace(f"{run['context']['staging']}/", "").replace(f"{run['root']}/", "") + "\n")
+
+
+def main() -> int:
+    """Entry of the child process."""
+    description = Path(sys.argv[1])
+    end_with_parent(os.getppid())
+    try:
+        execute(json.loads(description.read_text(encoding="utf-8")))
+    except ReproError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"cannot write results: {error}"
+    else:
+        return 0
+    (description.parent / "failure").write_text(reason, encoding="utf-8")
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Where things are: the checkout, its notebooks, results and caches."""
+
+import hashlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+PACKAGE = Path(__file__).resolve().parents[1]
+RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
+
+
+class ReproError(Exception):
+    """An error to be shown to the user as one message, without a traceback."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout: the folder that holds `notebooks/` and `repro/claims.toml`."""
+
+    root: Path
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Project":
+        """The checkout around `start` (default: the working folder), else the one the package was installed from."""
+        start = (start or Path.cwd()).resolve()
+        for folder in [start, *start.parents, PACKAGE.parent]:
+            if (folder / "notebooks").is_dir() and (folder / "repro" / "claims.toml").is_file():
+                return cls(folder)
+        raise ReproError(
+            f"no checkout of the project around {start}: no folder there holds notebooks/ and repro/claims.toml. "
+            "Clone the repository and run the command inside it."
+        )
+
+    @property
+    def notebooks(self) -> Path:
+        """The notebooks, without outputs."""
+        return self.root / "notebooks"
+
+    @property
+    def figures(self) -> Path:
+        """Results of declared profiles, <profile>/<notebook>/."""
+        return self.root / "figures"
+
+    @property
+    def own_runs(self) -> Path:
+        """Results of runs with parameters of the user's own (untracked)."""
+        return self.root / "runs"
+
+    @property
+    def claims(self) -> Path:
+        """The claims registry."""
+        return self.root / "repro" / "claims.toml"
+
+    @property
+    def cache(self) -> Path:
+        """The local, untracked cache: finished sweep cells, keys of finished runs, failed notebooks."""
+        return Path(os.environ.get("REPRO_CACHE") or self.root / ".repro").resolve()
+
+    @property
+    def locks(self) -> list[Path]:
+        """The lock files that fix every version."""
+        return sorted((self.root / "requirements").glob("*.lock"))
+
+    def notebook(self, name: str) -> Path:
+        """Path of the notebook called `name` (with or without folder and suffix); ReproError names the known ones."""
+        path = self.notebooks / f"{Path(name).name.removesuffix('.ipynb')}.ipynb"
+        if not path.is_file():
+            known = ", ".join(p.stem for p in self.all_notebooks()) or "none"
+            raise ReproError(f"unknown notebook {name!r}; notebooks/ holds: {known}")
+        return path
+
+    def all_notebooks(self) -> list[Path]:
+        """Every notebook, by name."""
+        return sorted(self.notebooks.glob("*.ipynb"))
+
+    def shown(self, path: Path) -> str:
+        """`path` as records and messages show it: relative to the checkout where it lies inside."""
+        path = path.resolve()
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+
+def digest(files: Iterable[Path], *texts: str) -> str:
+    """SHA-256 over named files and further texts; a file counts with its name and bytes."""
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+    for text in texts:
+        total.update(hashlib.sha256(text.encode()).digest())
+    return total.hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary file beside `path` that takes its place only if the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", suffix=path.suffix, delete=False) as handle:
+        temporary = Path(handle.name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())  # a temporary file is private, a result is not
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` as a whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced by `content`."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ReproError(f"no markers <!-- {name} --> ... <!-- /{name} --> to write between")
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)
+
+
+def end_with_parent(parent: int) -> None:
+    """Make this process leave when its parent is gone, however it went; a killed run leaves nothing running."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name=f"ends with {parent}", daemon=True).start()
+
+
+def _umask() -> int:
+    current = os.umask(0o022)
+    os.umask(current)
+    return current

@@ -1,0 +1,151 @@
+"""Results into one page, figures/index.html, and the verdict table between the README's markers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from repro.workflow import claims, record
+from repro.workflow.claims import Claim
+from repro.workflow.parameters import DEFAULT_PROFILE
+from repro.workflow.project import Project, between_markers, write_text
+
+NOT_RUN = "not run"
+SHOWN_PROFILES = ("paper", DEFAULT_PROFILE)  # the fullest finished run judges a claim; smoke never does
+
+
+@dataclass(frozen=True)
+class Row:
+    """One judged statistic, ready to be shown."""
+
+    part: str
+    estimate: str
+    interval: str
+    n: str
+    criterion: str
+    reason: str
+    verdict: str
+    withheld: str
+    bands: list[str]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim and what its last run said."""
+
+    claim: Claim
+    profile: str
+    verdict: str
+    rows: list[Row]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One notebook's results at one profile."""
+
+    notebook: str
+    profile: str
+    folder: str
+    results: dict[str, Any]
+    entries: list[Entry]
+
+
+def last_results(project: Project, notebook: str) -> dict[str, Any] | None:
+    """The results that judge a notebook's claims: those of the fullest profile that was run."""
+    for profile in SHOWN_PROFILES:
+        results = record.load_results(project.figures / profile / notebook)
+        if results is not None:
+            return results
+    return None
+
+
+def entry(claim: Claim, results: dict[str, Any] | None) -> Entry:
+    """A claim beside its results; without any it is `not run`."""
+    if results is None:
+        rows = [_row(claim, part.name, None) for part in claim.part if DEFAULT_PROFILE in part.profiles]
+        return Entry(claim, "", NOT_RUN, rows)
+    measured = {m["part"]: m for m in results["measurements"] if m["claim"] == claim.id}
+    parts = [part.name for part in claim.part if part.name in measured]
+    rows = [_row(claim, name, measured[name]) for name in parts]
+    return Entry(claim, results["profile"], results["claims"].get(claim.id, NOT_RUN), rows)
+
+
+def _row(claim: Claim, part: str, measured: dict[str, Any] | None) -> Row:
+    criterion = claim.find_part(part).criterion
+    if measured is None:
+        return Row(part, "", "", "", str(criterion), criterion.reason, NOT_RUN, "", [])
+    low, high = measured["interval"]
+    return Row(
+        part,
+        _number(measured["estimate"]),
+        f"[{_number(low)}, {_number(high)}]",
+        str(measured["n"]),
+        measured["criterion"],
+        criterion.reason,
+        measured["verdict"],
+        measured["withheld"],
+        measured["band_misses"],
+    )
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.3g}".replace("-", "−")
+
+
+def entries(project: Project) -> list[Entry]:
+    """Every claim of the registry beside its last results."""
+    registry = claims.load(project)
+    results = {name: last_results(project, name) for name in {claim.notebook for claim in registry.values()}}
+    return [entry(claim, results[claim.notebook]) for claim in registry.values()]
+
+
+def pages(project: Project) -> list[Page]:
+    """Every finished run under figures/, laptop before paper; smoke runs are no evidence and are left out."""
+    found = []
+    registry = claims.load(project)
+    for profile in reversed(SHOWN_PROFILES):
+        for notebook in project.all_notebooks():
+            folder = project.figures / profile / notebook.stem
+            results = record.load_results(folder)
+            if results:
+                shown = [entry(claim, results) for claim in claims.of_notebook(registry, notebook.stem)]
+                found.append(
+                    Page(notebook.stem, profile, folder.relative_to(project.figures).as_posix(), results, shown)
+                )
+    return found
+
+
+def verdict_table(project: Project) -> str:
+    """The README's table in Markdown: one line per judged part."""
+    lines = [
+        "| claim | part | estimate [95 % interval] | n | reproduced if | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for shown in entries(project):
+        for number, row in enumerate(shown.rows):
+            name = f"`{shown.claim.id}`" if number == 0 else ""
+            estimate = f"{row.estimate} {row.interval}".strip()
+            verdict = row.verdict
+            if number == 0 and len(shown.rows) > 1:
+                name += f" **{shown.verdict}**"
+            lines.append(f"| {name} | {row.part} | {estimate} | {row.n} | {row.criterion} | {verdict} |")
+    return "\n".join(lines)
+
+
+def write(project: Project) -> list[Path]:
+    """Write figures/index.html and the README's table; returns what was written."""
+    environment = Environment(
+        loader=PackageLoader("repro.workflow", "."),
+        autoescape=select_autoescape(["html", "j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.j2").render(entries=entries(project), pages=pages(project))
+    index = project.figures / "index.html"
+    write_text(index, page)
+    readme = project.root / "README.md"
+    if not readme.is_file():
+        return [index]
+    write_text(readme, between_markers(readme.read_text(encoding="utf-8"), "verdicts", verdict_table(project)))
+    return [index, readme]

@@ -1,0 +1,457 @@
+"""Run notebooks headlessly: validated first, one process each, and published only when whole.
+
+A run whose inputs are those of the last finished run in the local cache is skipped. Committed results never
+cause a skip, so a fresh clone always runs.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from repro.workflow import claims, parameters, record, sweep
+from repro.workflow.project import PACKAGE, RUN_VARIABLE, Project, ReproError, digest, write_text
+
+KERNEL_MODULE = "repro.workflow.kernel"
+# Seconds that a cell and a whole notebook may take, by profile.
+LIMITS = {"smoke": (180, 300), "laptop": (1800, 3600), "paper": (48 * 3600, 96 * 3600)}
+ONE_THREAD = {
+    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One checked notebook run."""
+
+    notebook: str
+    path: Path
+    profile: str
+    parameters: dict[str, Any]
+    overrides: list[str]
+    target: Path
+    inputs: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """The content key: equal keys mean equal results."""
+        return digest([], *self.inputs.values())
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a cell and a whole notebook may take."""
+
+    cell: float
+    notebook: float
+
+
+@dataclass
+class Outcome:
+    """How a run ended: ran, skipped or failed, and why."""
+
+    plan: Plan
+    state: str
+    reason: str
+    seconds: float = 0.0
+
+
+def make_plans(
+    project: Project, names: Sequence[str], profile: str, settings: Mapping[str, Any], out: Path | None
+) -> list[Plan]:
+    """The runs asked for, everything about them checked; ReproError before anything is started.
+
+    Results go to figures/<profile>/<notebook>; with `settings` of the user's own to runs/, so that an experiment
+    never replaces a declared result; with `out` to that folder.
+    """
+    claims.load(project)  # a broken registry is told now, not after the run
+    by_notebook = parameters.profile_values(project, profile)
+    paths = [project.notebook(name) for name in dict.fromkeys(names)] or project.all_notebooks()
+    overrides = sorted(set(settings) - set(parameters.PLUMBING))
+    if "output_dir" in settings:
+        raise ReproError("output_dir is set by the runner; choose the folder with --out DIR")
+    home = out.resolve() if out else project.own_runs if overrides else project.figures
+    plans = []
+    for path in paths:
+        name = path.stem
+        target = home / profile / name
+        layers = [
+            (f"profile {profile}", by_notebook.get(name, {})),
+            ("--set", settings),
+            (
+                "runner",
+                {"output_dir": str(target.relative_to(project.root if target.is_relative_to(project.root) else home))},
+            ),
+        ]
+        values = parameters.resolve(parameters.read(path), layers, name)
+        plans.append(Plan(name, path, profile, values, overrides, target, inputs(project, path, values)))
+    return plans
+
+
+def inputs(project: Project, path: Path, values: Mapping[str, Any]) -> dict[str, str]:
+    """Digest of everything a result depends on, by kind."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    scientific = {name: value for name, value in values.items() if name not in parameters.PLUMBING}
+    return {
+        "code cells": digest([], *code),
+        "parameters": digest([], json.dumps(scientific, sort_keys=True)),
+        "repro/": digest(sorted(PACKAGE.rglob("*.py"))),
+        "claims": digest([project.claims]),
+        "locks": digest(project.locks),
+    }
+
+
+def run(
+    project: Project,
+    plans: Sequence[Plan],
+    console: Console,
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    limits: Limits | None = None,
+    cluster: str = "",
+) -> list[Outcome]:
+    """Carry out the plans, `jobs` at a time; one outcome each, in order of the plans.
+
+    Ctrl-C or SIGTERM ends what runs, keeps what is finished, and raises KeyboardInterrupt.
+    """
+    waiting = list(plans)
+    active: list[_Run] = []
+    outcomes: dict[str, Outcome] = {}
+    with _terminating_as_interrupt(), _Display(console) as display:
+        try:
+            while waiting or active:
+                while waiting and len(active) < jobs:
+                    plan = waiting.pop(0)
+                    started = _start(project, plan, force, limits or Limits(*LIMITS[plan.profile]), cluster)
+                    if isinstance(started, Outcome):
+                        outcomes[plan.notebook] = started
+                        display.say(plan.notebook, f"{started.state}: {started.reason}")
+                    else:
+                        active.append(started)
+                        display.say(plan.notebook, f"runs: {started.why}")
+                for running in list(active):
+                    for note in running.notes():
+                        display.say(running.plan.notebook, note)
+                    outcome = running.poll()
+                    if outcome:
+                        active.remove(running)
+                        outcomes[running.plan.notebook] = outcome
+                        display.say(
+                            outcome.plan.notebook, f"{outcome.state} after {outcome.seconds:.0f} s: {outcome.reason}"
+                        )
+                display.show(active)
+                time.sleep(0.1)
+        finally:
+            for running in active:
+                running.stop()
+    return [outcomes[plan.notebook] for plan in plans]
+
+
+def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: str) -> "_Run | Outcome":
+    """Start a run, or say at once why not."""
+    try:
+        plan.target.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(plan.target.parent / f".{plan.target.name}.lock")
+        lock.acquire(timeout=0)
+    except Timeout:
+        where = project.shown(plan.target)
+        return Outcome(plan, "failed", f"another run is writing {where}; wait for it, or choose another --out")
+    except OSError as error:
+        return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error.strerror}")
+    try:
+        record.restore(plan.target)
+        skip, why = _last_run(project, plan)
+        if skip and not force:
+            lock.release()
+            return Outcome(plan, "skipped", why)
+        return _Run(project, plan, lock, limits, cluster, "forced" if force else why)
+    except (OSError, ReproError) as error:
+        lock.release()
+        return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error}")
+
+
+def _finished_file(project: Project, plan: Plan) -> Path:
+    return project.cache / "finished" / f"{digest([], str(plan.target))[:16]}.json"
+
+
+def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
+    """Whether the last finished run stands for this one, and the reason either way."""
+    file = _finished_file(project, plan)
+    try:
+        last = json.loads(file.read_text(encoding="utf-8"))
+        run_id, known, ended = last["run_id"], last["inputs"], last["ended"]
+    except FileNotFoundError:
+        return False, "no finished run in the local cache"
+    except (ValueError, KeyError, OSError):
+        return False, "the note of the last run is damaged"
+    changed = [kind for kind, value in plan.inputs.items() if known.get(kind) != value]
+    if changed:
+        return False, f"changed since the last run: {', '.join(changed)}"
+    try:
+        results = record.load_results(plan.target)
+    except ReproError:
+        results = None
+    if results is None or results["run_id"] != run_id or not record.intact(plan.target, results):
+        return False, f"{project.shown(plan.target)} is not what the last run left there"
+    return True, f"nothing changed since the run of {ended} (--force runs it all the same)"
+
+
+class _Run:
+    """A notebook being executed by a child process."""
+
+    def __init__(self, project: Project, plan: Plan, lock: FileLock, limits: Limits, cluster: str, why: str) -> None:
+        self.project, self.plan, self.lock, self.limits, self.why = project, plan, lock, limits, why
+        self.started = time.monotonic()
+        for stale in plan.target.parent.glob(f".{plan.target.name}-*.new"):  # of a run that was killed
+            shutil.rmtree(stale, ignore_errors=True)
+        self.staging = record.new_staging(plan.target)
+        self.folder = project.cache / "active" / uuid.uuid4().hex
+        self.folder.mkdir(parents=True)
+        self.progress = self.folder / "stage"
+        self.notes_read = 0
+        self.meter = _Meter()
+        self.context = record.Context(
+            plan.notebook, plan.profile, self.folder.name, plan.key, str(self.staging),
+            plan.overrides, record.git_state(project), record.now(),
+        )  # fmt: skip
+        description = {
+            "notebook": str(plan.path),
+            "shown": project.shown(plan.path),
+            "root": str(project.root),
+            "parameters": plan.parameters,
+            "cell_timeout": limits.cell,
+            "context": asdict(self.context),
+        }
+        file = self.folder / "run.json"
+        write_text(file, json.dumps(description))
+        environment = os.environ | ONE_THREAD | {
+            "MPLBACKEND": "agg",
+            "PYTHONHASHSEED": "0",
+            RUN_VARIABLE: str(file),
+            sweep.PROGRESS_VARIABLE: str(self.progress),
+            "REPRO_CACHE": str(project.cache),
+        }  # fmt: skip
+        if cluster:
+            environment[sweep.CLUSTER_VARIABLE] = cluster
+        with (self.folder / "log").open("wb") as log:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", KERNEL_MODULE, str(file)],
+                cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds since the start."""
+        return time.monotonic() - self.started
+
+    @property
+    def stage(self) -> str:
+        """What the notebook is at, as it says itself."""
+        try:
+            return self.progress.read_text(encoding="utf-8")
+        except OSError:
+            return "starting the kernel"
+
+    def notes(self) -> list[str]:
+        """Lines that the notebook wanted said since the last call."""
+        try:
+            lines = self.progress.with_suffix(".notes").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return []
+        new, self.notes_read = lines[self.notes_read :], len(lines)
+        return new
+
+    def poll(self) -> Outcome | None:
+        """The outcome once the run has ended, None while it goes on."""
+        self.meter.sample(self.child.pid)
+        if self.child.poll() is None and self.seconds < self.limits.notebook:
+            return None
+        try:
+            if self.child.poll() is None:
+                self._kill()
+                reason = f"ran over its limit of {self.limits.notebook:g} s (--timeout) in {self.stage}"
+                return Outcome(self.plan, "failed", reason + self._keep_failed(), self.seconds)
+            if self.child.returncode != 0:
+                return Outcome(self.plan, "failed", self._failure() + self._keep_failed(), self.seconds)
+            return self._publish()
+        finally:
+            self._clean()
+
+    def stop(self) -> None:
+        """End the run; what was there before stays, and its finished sweep cells are kept."""
+        self._kill()
+        self._clean()
+
+    def _publish(self) -> Outcome:
+        if inputs(self.project, self.plan.path, self.plan.parameters) != self.plan.inputs:
+            reason = (
+                "code, claims or locks changed while it ran, so its results belong to neither version; run it again"
+            )
+            return Outcome(self.plan, "failed", reason, self.seconds)
+        try:
+            results = record.load_results(self.staging) or {}
+            results["cost"] = {"wall_seconds": round(self.seconds, 1), **self.meter.cost()}
+            record.save_results(self.staging, results)
+            record.publish(self.staging, self.plan.target)
+            note = {"run_id": self.context.run_id, "inputs": self.plan.inputs, "ended": record.now()}
+            write_text(_finished_file(self.project, self.plan), json.dumps(note))
+        except OSError as error:
+            where = self.project.shown(self.plan.target)
+            return Outcome(self.plan, "failed", f"cannot write {where}: {error.strerror}", self.seconds)
+        return Outcome(self.plan, "ran", f"results in {self.project.shown(self.plan.target)}", self.seconds)
+
+    def _failure(self) -> str:
+        try:
+            return (self.folder / "failure").read_text(encoding="utf-8")
+        except OSError:
+            tail = (self.folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+            return f"its process ended with status {self.child.returncode}: {' '.join(tail)}"
+
+    def _keep_failed(self) -> str:
+        """Keep the notebook as far as it came, and say where."""
+        kept = self.project.cache / "failed" / f"{self.plan.profile}-{self.plan.notebook}.ipynb"
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.staging / "notebook.ipynb", kept)
+        except OSError:
+            return ""
+        return f"\n  the notebook as far as it came: {self.project.shown(kept)}"
+
+    def _kill(self) -> None:
+        """End the child and everything below it; the kernel has a session of its own, so the tree is walked."""
+        try:
+            family = [psutil.Process(self.child.pid), *psutil.Process(self.child.pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            family = []
+        for process in reversed(family):
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        self.child.wait()
+
+    def _clean(self) -> None:
+        shutil.rmtree(self.staging, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.release()
+
+
+class _Meter:
+    """CPU seconds and peak memory of a process and all below it, sampled while it runs."""
+
+    def __init__(self) -> None:
+        self.cpu: dict[int, float] = {}
+        self.peak = 0
+        self.last = 0.0
+
+    def sample(self, pid: int) -> None:
+        """Look once, at most twice a second."""
+        if time.monotonic() - self.last < 0.5:
+            return
+        self.last = time.monotonic()
+        total = 0
+        try:
+            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in family:
+            try:
+                times = process.cpu_times()
+                self.cpu[process.pid] = times.user + times.system
+                total += process.memory_info().rss
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+        self.peak = max(self.peak, total)
+
+    def cost(self) -> dict[str, float]:
+        """For the record; the memory of all processes together, pages they share counted in each."""
+        return {"cpu_seconds": round(sum(self.cpu.values()), 1), "peak_memory_bytes": self.peak}
+
+
+class _Display:
+    """A live line per running notebook on a terminal; elsewhere a plain line when the stage changes."""
+
+    QUIET_SECONDS = 15.0  # between plain lines of one stage
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self.said: dict[str, tuple[str, float]] = {}
+
+    def __enter__(self) -> "_Display":
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def say(self, notebook: str, text: str) -> None:
+        """One lasting line."""
+        self.console.print(f"{notebook}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def show(self, active: Sequence[_Run]) -> None:
+        """Where every running notebook is."""
+        if self.live:
+            table = Table.grid(padding=(0, 2))
+            for running in active:
+                table.add_row(running.plan.notebook, f"{running.seconds:.0f} s", running.stage)
+            self.live.update(table)
+            return
+        for running in active:
+            stage, (last, when) = running.stage, self.said.get(running.plan.notebook, ("", -self.QUIET_SECONDS))
+            if stage != last and (
+                stage.split()[0] != last.split(" ")[0] or time.monotonic() - when > self.QUIET_SECONDS
+            ):
+                self.said[running.plan.notebook] = (stage, time.monotonic())
+                self.say(running.plan.notebook, f"{running.seconds:.0f} s, {stage}")
+
+
+@contextmanager
+def _terminating_as_interrupt() -> Iterator[None]:
+    """A scheduler's SIGTERM ends a run as cleanly as Ctrl-C."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def summary(outcomes: Sequence[Outcome]) -> Iterator[Table]:
+    """Tables of what was run and of what it says of each claim."""
+    runs = Table("notebook", "profile", "state", "seconds", box=None, pad_edge=False)
+    judged = Table("claim", "part", "estimate", "95 % interval", "criterion", "verdict", box=None, pad_edge=False)
+    for outcome in outcomes:
+        plan = outcome.plan
+        runs.add_row(plan.notebook, plan.profile, outcome.state, f"{outcome.seconds:.1f}" if outcome.seconds else "-")
+        results = record.load_results(plan.target) if outcome.state != "failed" else None
+        for m in results["measurements"] if results else []:
+            interval = "[{:.3g}, {:.3g}]".format(*(float("nan") if end is None else end for end in m["interval"]))
+            estimate = "undefined" if m["estimate"] is None else f"{m['estimate']:.3g}"
+            judged.add_row(m["claim"], m["part"], estimate, interval, m["criterion"], m["verdict"])
+    yield runs
+    if judged.row_count:
+        yield judged

@@ -1,0 +1,145 @@
+"""A small project of its own for the workflow tests: one notebook, one claim, cells that take no time."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import nbformat
+import pytest
+
+CLAIMS = """
+[[claim]]
+id = "toy.slope"
+statement = "The slope is one."
+source = "ours"
+notebook = "toy"
+kind = "exponent"
+statistic = "slope"
+unit = "seed"
+declared = 2026-11-21
+criterion = { value = 1.0, within = 0.1, reason = "by construction" }
+band.laptop = { estimate = [0.99, 1.01] }
+"""
+
+PARAMETERS = """
+seeds: int = 4  # independent draws [>= 1]
+sizes: list[int] = [1, 2, 4]  # sizes [>= 1]
+scale: float = 1.0  # factor [> 0]
+seed: int = 0  # of everything random [>= 0]
+device: str = "auto"  # where to compute [auto | cpu | cuda]
+workers: int = 1  # local processes [>= 1]
+output_dir: str = "runs/own/toy"  # where the results go
+"""
+
+SETUP = """
+import matplotlib.pyplot as plt
+from repro.workflow import sweep
+from repro.workflow.record import Record
+from toy_cells import row
+
+record = Record.start("toy", globals())
+"""
+
+SWEEP = """
+result = sweep.run(row, sweep.grid(size=sizes, seed=range(seed, seed + seeds), scale=scale), workers=workers)
+record.count(result.counts)
+"""
+
+FINISH = """
+figure, axis = plt.subplots()
+axis.plot(result.frame["size"], result.frame["value"], "o")
+display(record.figure("values", figure, result.frame, caption="Values.", tolerance={"value": 0.1}))
+estimate = (result.frame["value"] / result.frame["size"]).mean()
+display(record.measure("toy.slope", estimate=estimate, interval=(estimate - 0.05, estimate + 0.05), n=seeds))
+record.finish()
+"""
+
+CELLS = """
+import os
+import pathlib
+import time
+
+import numpy as np
+
+
+def row(*, size, seed, scale):
+    log = os.environ.get("TOY_LOG")
+    if log:
+        with open(log, "a") as file:
+            file.write(f"{size} {seed}\\n")
+    time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
+    noise = np.random.default_rng([seed, size]).normal()
+    return [{"size": size, "seed": seed, "value": scale * size * (1 + 1e-3 * noise)}]
+"""
+
+
+def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> None:
+    """A notebook of code cells under a heading, its parameters cell tagged."""
+    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
+    body = [nbformat.v4.new_code_cell(source.strip()) for source in cells]
+    heading = nbformat.v4.new_markdown_cell("# Toy\n\n## Values")
+    notebook = nbformat.v4.new_notebook(cells=[tagged, heading, *body])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+class ToyProject:
+    """A checkout in a temporary folder, and the command run in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.notebook = root / "notebooks" / "toy.ipynb"
+        self.claims = root / "repro" / "claims.toml"
+        self.results = root / "figures" / "laptop" / "toy"
+        write_notebook(self.notebook, SETUP, SWEEP, FINISH)
+        self.claims.parent.mkdir()
+        self.claims.write_text(CLAIMS)
+        (root / "toy_cells.py").write_text(CELLS)
+        (root / ".gitignore").write_text(".repro/\n__pycache__/\n")
+        profiles = root / "notebooks" / "profiles"
+        profiles.mkdir()
+        (profiles / "smoke.toml").write_text("[toy]\nseeds = 2\n")
+        self.commit("first")
+
+    def commit(self, message: str) -> None:
+        git = ["git", "-C", str(self.root), "-c", "user.name=t", "-c", "user.email=t@example.org"]
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], check=True)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if not name.startswith("REPRO_")}
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "repro.workflow.cli", *words]
+
+    def repro(self, *words: str, **environment: str) -> subprocess.CompletedProcess:
+        """`repro WORDS...` in this project, with its output as text."""
+        return subprocess.run(
+            self.command(*words), cwd=self.root, env=self.environment | environment, capture_output=True, text=True,
+            timeout=120, check=False,
+        )  # fmt: skip
+
+    def start(self, *words: str, **environment: str) -> subprocess.Popen:
+        """The same, not waited for."""
+        return subprocess.Popen(
+            self.command(*words), cwd=self.root, env=self.environment | environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def content(self) -> dict[str, bytes]:
+        """Every file of the laptop results."""
+        return {path.name: path.read_bytes() for path in sorted(self.results.iterdir())}
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> ToyProject:
+    return ToyProject(tmp_path)
+
+
+@pytest.fixture
+def rewrite() -> Callable[..., None]:
+    return write_notebook

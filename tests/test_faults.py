@@ -1,0 +1,232 @@
+"""Bad days: each ends in one clear message, a non-zero exit, and the earlier results as they were."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
+    """A project that was run once; not to be changed."""
+    project = ToyProject(tmp_path_factory.mktemp("finished"))
+    run = project.repro("run")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+@pytest.fixture
+def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
+    """A project with laptop results and finished cells."""
+    for folder in ("figures", ".repro"):
+        shutil.copytree(finished.root / folder, toy.root / folder)
+    return toy
+
+
+def fails(project: ToyProject, *words: str, says: str, code: int = 1) -> str:
+    """Run, and check what every bad day has in common."""
+    before = project.content() if project.results.exists() else None
+    unfinished = set(project.root.glob("figures/*/.*.new"))
+    run = project.repro(*words)
+    output = run.stdout + run.stderr
+    assert run.returncode == code, output
+    assert says in output, output
+    assert "Traceback" not in output
+    assert (project.content() if project.results.exists() else None) == before
+    assert set(project.root.glob("figures/*/.*.new")) == unfinished
+    return output
+
+
+@pytest.mark.parametrize(
+    ("words", "says", "code"),
+    [
+        (["--set", "sedes=3"], "toy has no parameter 'sedes' (--set); it has: seeds, sizes", 1),
+        (["--set", "seeds=abc"], "parameter seeds: got 'abc', expected int [>= 1]: independent draws", 1),
+        (["--set", "seeds=3.5"], "parameter seeds: got 3.5, expected int [>= 1]", 1),
+        (["--set", "sizes=[4,0]"], "parameter sizes[1]: got 0, expected list[int] [>= 1]", 1),
+        (["--set", "scale=-1e-6"], "parameter scale: got -1e-06, expected float [> 0]", 1),
+        (["--set", "seeds"], "--set takes name=value, got 'seeds'", 1),
+        (["--set", "output_dir=x"], "choose the folder with --out DIR", 1),
+        (["tay"], "unknown notebook 'tay'; notebooks/ holds: toy", 1),
+        (["--profile", "huge"], "'huge' is not one of 'smoke', 'laptop', 'paper'", 2),
+        (["--jobs", "0"], "--jobs", 2),
+        (["--cluster", "tcp://127.0.0.1:1"], "no dask scheduler answers at 'tcp://127.0.0.1:1'", 1),
+    ],
+)
+def test_a_wrong_command_starts_no_kernel(toy, words, says, code):
+    output = fails(toy, "run", "--force", *words, says=says, code=code)
+    assert "runs:" not in output
+    assert not (toy.root / ".repro").exists() and not (toy.root / "figures").exists()
+
+
+def test_a_wrong_profile_file_is_named(toy):
+    (toy.root / "notebooks" / "profiles" / "smoke.toml").write_text("[toy]\nseeds = 'two'\n")
+    fails(toy, "run", "--profile", "smoke", says="toy: parameter seeds: got 'two', expected int [>= 1]")
+
+
+@pytest.mark.parametrize(
+    ("cell", "words", "says"),
+    [
+        ("1 / 0", [], "cell 5 raised ZeroDivisionError: division by zero"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", [], "the kernel died in cell 5"),
+        ("import time; time.sleep(60)", ["--cell-timeout", "1"], "cell 5 ran over its limit of 1.0 s"),
+        ("import time; time.sleep(60)", ["--timeout", "3"], "ran over its limit of 3 s (--timeout) in cell 5: Values"),
+        ("import sys; sys.exit(3)", [], "SystemExit"),
+        ("record.measure('toy.slop', estimate=1, interval=(1, 1), n=1)", [], "toy declares no claim 'toy.slop'"),
+        ("record.finish()", [], "toy.slope was not measured"),
+    ],
+)
+def test_a_notebook_that_fails_leaves_the_earlier_results(done, cell, words, says):
+    write_notebook(done.notebook, SETUP, cell, SWEEP, FINISH)
+    fails(done, "run", *words, says=says)
+    kept = done.root / ".repro" / "failed" / "laptop-toy.ipynb"
+    assert kept.is_file() or "--timeout" in words
+
+
+def test_a_notebook_without_a_record_has_reproduced_nothing(done):
+    write_notebook(done.notebook, "print('all went well')")
+    fails(done, "run", says="the notebook wrote no results record")
+
+
+def test_code_that_changes_during_a_run_voids_it(done):
+    change = "open('repro/claims.toml', 'a').write('# changed\\n')"
+    write_notebook(done.notebook, SETUP, SWEEP, change, FINISH)
+    fails(done, "run", says="code, claims or locks changed while it ran")
+
+
+def test_one_failing_notebook_does_not_stop_the_others(done):
+    write_notebook(done.root / "notebooks" / "broken.ipynb", "1 / 0")
+    run = done.repro("run", "--force")
+    assert run.returncode == 1
+    assert "broken: failed" in run.stdout and "toy: ran" in run.stdout
+
+
+def wait_for(condition, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+def lines(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "after_cells", "workers"),
+    [(signal.SIGINT, 130, 2, 2), (signal.SIGTERM, 130, 6, 1), (signal.SIGKILL, -9, 1, 1), (signal.SIGKILL, -9, 9, 2)],
+)
+def test_a_killed_run_goes_on_where_it_stopped(toy, finished, how, code, after_cells, workers):
+    log = toy.root / "log"
+    environment = {"TOY_LOG": str(log), "TOY_SLEEP": "0.2"}
+    words = ["run", "--set", f"workers={workers}"]
+    running = toy.start(*words, **environment)
+    wait_for(lambda: lines(log) > after_cells)
+    family = descendants(running)
+    assert len(family) >= 2  # papermill's process and the kernel
+    running.send_signal(how)
+    output, _ = running.communicate(timeout=30)
+    assert running.returncode == code
+    assert "Traceback" not in output
+    if how != signal.SIGKILL:
+        assert "interrupted: earlier results stand, finished cells are kept" in output
+    assert not toy.results.exists()
+    wait_for(lambda: not any(process.is_running() and process.status() != "zombie" for process in family), seconds=15)
+
+    saved = len(list((toy.root / ".repro" / "cells" / "row").glob("*.json")))
+    assert saved >= after_cells - workers
+    log.unlink()
+    again = toy.repro(*words, TOY_LOG=str(log))
+    assert again.returncode == 0, again.stdout
+    assert lines(log) == 12 - saved  # no finished cell was computed twice
+    for name in ("values.csv", "values.png", "values.svg"):
+        assert toy.content()[name] == finished.content()[name]
+    assert not list(toy.root.glob("figures/*/.*.new"))
+
+
+def test_a_kill_between_the_two_renames_of_publishing_loses_nothing(done):
+    assert done.repro("run").returncode == 0
+    before = done.content()
+    done.results.rename(done.results.parent / ".toy.old")  # as a run killed just there leaves it
+    run = done.repro("run")
+    assert "skipped: nothing changed" in run.stdout
+    assert done.content() == before
+
+
+def test_a_damaged_cell_of_the_cache_is_told_and_computed_again(done):
+    before = done.content()["values.csv"]
+    files = sorted((done.root / ".repro" / "cells" / "row").glob("*.json"))
+    files[0].write_text(files[0].read_text()[:20])
+    files[1].write_bytes(b"\x00\xff")
+    run = done.repro("run", "--force")
+    assert run.returncode == 0
+    assert run.stdout.count("is damaged; this cell is computed again") == 2
+    assert done.content()["values.csv"] == before
+
+
+def test_damaged_results_are_run_again(done):
+    assert done.repro("run").returncode == 0
+    before = done.content()["values.csv"]
+    (done.results / "values.csv").write_text("size,seed\n")
+    run = done.repro("run")
+    assert "runs: figures/laptop/toy is not what the last run left there" in run.stdout
+    assert done.content()["values.csv"] == before
+    (done.results / "results.json").write_text("{")
+    assert "runs: figures/laptop/toy is not what the last run left there" in done.repro("run").stdout
+
+
+def unprivileged(command: list[str]) -> list[str]:
+    """Root may write anywhere; take that right away."""
+    if os.geteuid() != 0:
+        return command
+    if not shutil.which("setpriv"):
+        pytest.skip("as root, a read-only folder needs setpriv to be one")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *command]
+
+
+def test_a_read_only_folder_is_told_before_anything_runs(done):
+    before = done.content()
+    folder = done.results.parent
+    folder.chmod(0o555)
+    try:
+        command = unprivileged(done.command("run", "--force"))
+        run = subprocess.run(command, cwd=done.root, env=done.environment, capture_output=True, text=True, check=False)
+    finally:
+        folder.chmod(0o755)
+    assert run.returncode == 1
+    assert "toy: failed: cannot write to figures/laptop: " in run.stdout and "Traceback" not in run.stdout + run.stderr
+    assert done.content() == before
+
+
+@pytest.mark.parametrize("blocks", [1, 16, 25])
+def test_a_full_disk_leaves_the_earlier_results(done, blocks):
+    """A limit on the size of files stands in for a full disk: writing fails in the same places."""
+    before = done.content()
+    command = ["bash", "-c", f'ulimit -f {blocks}; exec "$@"', "bash", *done.command("run", "--force")]
+    run = subprocess.run(command, cwd=done.root, env=done.environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 1, run.stdout
+    assert "File too large" in run.stdout + run.stderr
+    assert "Traceback" not in run.stdout + run.stderr
+    assert done.content() == before
+
+
+def test_two_runs_at_once_do_not_mix(done):
+    before = done.content()["values.csv"]
+    shutil.rmtree(done.root / ".repro")
+    log = done.root / "log"
+    first = done.start("run", TOY_LOG=str(log), TOY_SLEEP="0.2")
+    wait_for(lambda: lines(log) > 0)
+    fails(done, "run", says="another run is writing figures/laptop/toy; wait for it, or choose another --out")
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == 0, output
+    assert done.content()["values.csv"] == before

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from repro.data.synthetic import stripe
+from repro.geometry.ntk import relu_ntk
+from repro.training.kernel import hard_margin_svm
+
+
+def stripe_problem(points=200, dimension=4):
+    inputs, labels = stripe(points, dimension, np.random.default_rng(0))
+    return labels.numpy(), relu_ntk(inputs).numpy()
+
+
+def test_hand_solvable_case():
+    # on the line, classes at −1 and at 2, 5: the plane is at 1/2, the slope 2/3
+    x = np.array([[-1.0], [2.0], [5.0]])
+    machine = hard_margin_svm(x @ x.T, np.array([-1.0, 1.0, 1.0]))
+    assert machine.support.tolist() == [0, 1]
+    new = np.array([[0.5], [-1.0], [2.0], [8.0]])
+    decision = machine.decision(new @ x[machine.support].T)
+    assert np.allclose(decision, 2 / 3 * (new[:, 0] - 0.5), atol=2e-3)  # the solver's tolerance, twice
+
+
+def test_optimality_conditions():
+    labels, gram = stripe_problem()
+    machine = hard_margin_svm(gram, labels, tolerance=1e-6)
+    margins = labels * machine.decision(gram[:, machine.support])
+    duals = machine.coefficients * labels[machine.support]
+    assert (duals > 0).all()
+    assert abs(machine.coefficients.sum()) < 1e-8 * duals.sum()  # the offset's condition
+    assert margins.min() > 1 - 1e-5  # primal feasibility, ten times the tolerance
+    assert np.allclose(margins[machine.support], 1, atol=1e-5)  # complementary slackness
+    norm = machine.coefficients @ gram[np.ix_(machine.support, machine.support)] @ machine.coefficients
+    assert norm == pytest.approx(duals.sum(), rel=1e-4)  # no duality gap
+
+
+def test_scale_of_the_kernel_does_not_matter_and_offset_absorbs_a_constant():
+    labels, gram = stripe_problem()
+    expected = hard_margin_svm(gram, labels, tolerance=1e-6)
+    reference = expected.decision(gram[:, expected.support])
+    for other in (1e-8 * gram, 1e8 * gram, gram + 1.0):
+        machine = hard_margin_svm(other, labels, tolerance=1e-6)
+        assert np.allclose(machine.decision(other[:, machine.support]), reference, atol=1e-4)  # 100 tolerances
+
+
+def test_torch_and_numpy_agree():
+    labels, gram = stripe_problem(50)
+    first = hard_margin_svm(gram, labels)
+    second = hard_margin_svm(torch.from_numpy(gram), torch.from_numpy(labels))
+    assert np.array_equal(first.coefficients, second.coefficients) and first.offset == second.offset
+
+
+def test_flipped_labels_flip_the_decision():
+    labels, gram = stripe_problem(50)
+    first, second = hard_margin_svm(gram, labels), hard_margin_svm(gram, -labels)
+    decisions = [machine.decision(gram[:, machine.support]) for machine in (first, second)]
+    assert np.allclose(decisions[0], -decisions[1], atol=1e-2)  # the solver's tolerance, ten times
+
+
+def test_inseparable_classes_are_an_error():
+    with pytest.raises(RuntimeError, match="not separable"):
+        hard_margin_svm(np.ones((4, 4)), np.array([1.0, -1.0, 1.0, -1.0]))
+
+
+@pytest.mark.parametrize(
+    ("gram", "labels", "message"),
+    [
+        (np.eye(3)[:2], [1.0, -1.0], r"expected gram \(p, p\)"),
+        (np.eye(3), [1.0, -1.0], r"expected gram \(p, p\)"),
+        (np.full((2, 2), np.nan), [1.0, -1.0], "non-finite"),
+        (np.eye(2), [1.0, 1.0], "both present"),
+        (np.eye(2), [0.0, 1.0], r"must be \+1 and -1"),
+        (-np.eye(2), [1.0, -1.0], "positive mean diagonal"),
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), [1.0, -1.0], "symmetric"),
+    ],
+)
+def test_bad_arguments_are_named(gram, labels, message):
+    with pytest.raises(ValueError, match=message):
+        hard_margin_svm(gram, np.array(labels))
+
+
+def test_bad_tolerance_and_cross_gram_are_named():
+    with pytest.raises(ValueError, match="tolerance must be positive"):
+        hard_margin_svm(np.eye(2), np.array([1.0, -1.0]), tolerance=0)
+    machine = hard_margin_svm(np.eye(2), np.array([1.0, -1.0]))
+    with pytest.raises(ValueError, match=r"shape \(points, 2\)"):
+        machine.decision(np.ones((4, 3)))

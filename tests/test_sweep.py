@@ -1,0 +1,130 @@
+"""Sweeps: same rows however they are computed, every finished cell kept, no damaged cell believed."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+from slow_cells import fragile, square, threads
+
+from repro.workflow import sweep
+from repro.workflow.project import ReproError
+from repro.workflow.sweep import Counts, grid
+
+
+def test_grid_is_the_product_of_its_axes_last_fastest():
+    cells = grid(size=[1, 2], seed=range(2), width=300)
+    assert cells == [
+        {"size": 1, "seed": 0, "width": 300}, {"size": 1, "seed": 1, "width": 300},
+        {"size": 2, "seed": 0, "width": 300}, {"size": 2, "seed": 1, "width": 300},
+    ]  # fmt: skip
+
+
+def test_rows_come_in_the_order_of_the_grid_whatever_the_workers_and_costs(tmp_path):
+    cells = grid(number=[3, 1, 4, 1, 5])
+    frames = [
+        sweep.run(square, cells, workers=workers, cost=cost, cache=tmp_path / str(index)).frame
+        for index, (workers, cost) in enumerate(
+            [(1, lambda config: 1.0), (2, lambda config: 1.0), (2, lambda config: config["number"])]
+        )
+    ]
+    assert list(frames[0]["number"]) == [3, 3, 1, 1, 4, 4, 1, 1, 5, 5]
+    for frame in frames[1:]:
+        pd.testing.assert_frame_equal(frame, frames[0], check_exact=True)
+
+
+def test_a_second_run_computes_nothing_and_reads_the_same(tmp_path):
+    log = tmp_path / "log"
+    cells = grid(number=[1, 2, 3], log=str(log))
+    first = sweep.run(square, cells, cache=tmp_path / "cells")
+    second = sweep.run(square, cells, cache=tmp_path / "cells")
+    assert (first.counts, second.counts) == (Counts(3, 0), Counts(0, 3))
+    assert len(log.read_text().splitlines()) == 3
+    pd.testing.assert_frame_equal(first.frame, second.frame, check_exact=True)
+
+
+def test_a_longer_grid_computes_only_what_is_new(tmp_path):
+    sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
+    assert sweep.run(square, grid(number=[0, 1, 2, 3]), cache=tmp_path).counts == Counts(2, 2)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "\x00\xff garbage",
+        lambda text: "[]",
+        lambda text: json.dumps({"rows": [{"number": 2, "square": 5, "third": 0.0}], "sha256": "0"}),
+        lambda text: text.replace('"square": 4', '"square": 5'),
+    ],
+)
+def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, damage):
+    first = sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
+    file = next(path for path in (tmp_path / "square").iterdir() if '"square": 4' in path.read_text())
+    file.write_text(damage(file.read_text()))
+    again = sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
+    assert again.counts == Counts(1, 1)
+    pd.testing.assert_frame_equal(again.frame, first.frame, check_exact=True)
+    assert f"{file.name} of slow_cells.square is damaged; this cell is computed again" in capsys.readouterr().err
+    assert sweep.run(square, grid(number=[1, 2]), cache=tmp_path).counts == Counts(0, 2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_cell_that_fails_is_named_and_the_others_are_kept(tmp_path, workers):
+    cells = [{"number": n, "broken": [2]} for n in (1, 2, 3)]
+    with pytest.raises(ReproError, match="1 of 3 cells of fragile failed") as error:
+        sweep.run(fragile, cells, workers=workers, cache=tmp_path)
+    assert "{'number': 2, 'broken': [2]}" in str(error.value) and "cannot take 2" in str(error.value)
+    assert len(list((tmp_path / "fragile").glob("*.json"))) == 2
+
+
+def test_a_change_of_the_science_code_or_the_cell_changes_the_name_of_a_cell(tmp_path, monkeypatch):
+    package = tmp_path / "repro"
+    for folder in ("training", "plots", "workflow"):
+        (package / folder).mkdir(parents=True)
+        (package / folder / "code.py").write_text("1")
+    monkeypatch.setattr(sweep, "PACKAGE", package)
+    before = sweep.code_hash(square)
+    (package / "plots" / "code.py").write_text("2")
+    (package / "workflow" / "code.py").write_text("2")
+    assert sweep.code_hash(square) == before
+    (package / "training" / "code.py").write_text("2")
+    assert sweep.code_hash(square) != before
+
+
+def test_every_worker_has_one_numerical_thread(tmp_path):
+    frame = sweep.run(threads, grid(number=range(4)), workers=2, cache=tmp_path).frame
+    assert set(frame["threads"]) == {1}
+
+
+def test_numbers_survive_the_cache_bit_for_bit(tmp_path):
+    numbers = [math.pi * 10.0**k for k in (-150, -3, 0, 3, 150)]
+    frame = sweep.run(square, grid(number=numbers), cache=tmp_path).frame
+    assert list(frame["number"][::2]) == numbers
+
+
+def test_workers_must_be_positive(tmp_path):
+    with pytest.raises(ReproError, match="workers: got 0"):
+        sweep.run(square, grid(number=[1]), workers=0, cache=tmp_path)
+
+
+def test_a_dask_cluster_of_two_processes_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    local = sweep.run(threads, grid(number=range(6)), workers=2, cache=tmp_path / "local").frame
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        monkeypatch.setenv(sweep.CLUSTER_VARIABLE, cluster.scheduler_address)
+        remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
+        squares = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
+    monkeypatch.delenv(sweep.CLUSTER_VARIABLE)
+    pd.testing.assert_frame_equal(remote.drop(columns="pid"), local.drop(columns="pid"), check_exact=True)
+    assert len(set(remote["pid"])) == 2
+    pd.testing.assert_frame_equal(
+        squares, sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "local").frame, check_exact=True
+    )
+
+
+def test_a_cluster_that_does_not_answer_is_one_clear_error(monkeypatch):
+    pytest.importorskip("distributed")
+    with pytest.raises(ReproError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:1'"):
+        sweep.connect("tcp://127.0.0.1:1", seconds=1)
