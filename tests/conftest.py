@@ -50,7 +50,7 @@ record.count(result.counts)
 FINISH = """
 figure, axis = plt.subplots()
 axis.plot(result.frame["size"], result.frame["value"], "o")
-display(record.figure("values", figure, result.frame, caption="Values.", tolerance={"value": 0.1}))
+display(record.figure("values", figure, result.frame, caption="Values.", tolerance={"value": (0.1, 0.0)}))
 estimate = (result.frame["value"] / result.frame["size"]).mean()
 display(record.measure("toy.slope", estimate=estimate, interval=(estimate - 0.05, estimate + 0.05), n=seeds))
 record.finish()

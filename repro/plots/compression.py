@@ -15,9 +15,10 @@ LOOK = {  # colour, marker and line tell the regimes apart, any one of them alon
     "lazy": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
 }
 NAMES = {"feature": "feature regime (net, α → 0)", "lazy": "lazy regime (SVM, analytic NTK)"}
-INTERVAL = "95 % bootstrap interval over seeds"
+INTERVAL = "95 % interval over seeds"
 
 
+@style.styled
 def learning_curves(frame: pd.DataFrame) -> Figure:
     """Test error against training points in both regimes, a panel per dimension, with the theory's slopes.
 
@@ -34,6 +35,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
         axis.set(xscale="log", yscale="log", title=f"d = {dimension}", xlabel="training points p")
         _size_ticks(axis, frame["train_size"])
     axes[0].set_ylabel("test error")
+    style.plain_log_ticks(axes[0], frame["lower"].clip(lower=1e-4).min(), frame["upper"].max())
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="slope predicted as p → ∞")
     axes[0].legend(
         handles=[*_regime_handles(), theory],
@@ -44,6 +46,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+@style.styled
 def local_exponents(frame: pd.DataFrame) -> Figure:
     """Exponent between neighbouring sizes against size, with the predicted asymptotes, a panel per dimension.
 
@@ -70,6 +73,7 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+@style.styled
 def error_ratio(frame: pd.DataFrame) -> Figure:
     """How many times the lazy error exceeds the feature error, against size, one line per dimension.
 
@@ -89,6 +93,7 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+@style.styled
 def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Figure:
     """Decision functions on the plane of the informative and one uninformative coordinate, a panel per regime.
 
@@ -96,7 +101,7 @@ def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Fig
         frame: columns regime, x1, x2, decision (in units of the margin) on a square grid.
         boundaries: x1 of the two true interfaces.
     """
-    figure, axes = style.panels(2, height=3.2, sharey=True)
+    figure, axes = style.panels(2, height=3.4, sharey=True)
     mesh = None
     for axis, regime in zip(axes, LOOK, strict=True):
         grid = frame[frame["regime"] == regime].pivot(index="x2", columns="x1", values="decision")

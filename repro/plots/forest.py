@@ -9,6 +9,7 @@ from repro.plots import style
 MARKERS = {"reproduced": "o", "not reproduced": "X", "inconclusive": "D", "not judged": "s"}
 
 
+@style.styled
 def forest(frame: pd.DataFrame, *, label: str) -> Figure:
     """One line per judged part: its interval over the acceptance region in grey, the verdict as the marker.
 

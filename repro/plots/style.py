@@ -1,11 +1,17 @@
 """The look of every figure: journal widths, one font, a palette that survives colour blindness and grey print."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+P = ParamSpec("P")
 
 COLUMN = 3.4  # inches: one column of a journal page
 PAGE = 7.0  # inches: both columns
@@ -32,11 +38,30 @@ RULES: dict[Any, Any] = {  # matplotlib names its settings by literal types
 }
 
 
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the house style, whatever the caller's settings are, and leave those as they were."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **options: P.kwargs) -> Figure:
+        with plt.rc_context(RULES):
+            figure = draw(*args, **options)
+        plt.close(figure)  # it lives in the caller's hands, not in pyplot's list
+        return figure
+
+    return drawn
+
+
 def panels(
     columns: int, *, rows: int = 1, width: float = PAGE, height: float = 2.8, sharey: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure in the house style with rows × columns axes, as a flat list."""
-    with plt.rc_context(RULES):
-        figure, axes = plt.subplots(rows, columns, figsize=(width, height), sharey=sharey, squeeze=False)
-    plt.close(figure)  # it lives in the caller's hands, not in pyplot's list
+    """A figure with rows × columns axes, as a flat list."""
+    figure, axes = plt.subplots(rows, columns, figsize=(width, height), sharey=sharey, squeeze=False)
     return figure, list(axes.flat)
+
+
+def plain_log_ticks(axis: Axes, low: float, high: float) -> None:
+    """Label a logarithmic vertical axis 0.1, 0.2, 0.5 rather than by powers of ten."""
+    decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = [tick for tick in np.outer(decades, [1, 2, 5]).ravel() if low / 1.5 <= tick <= high * 1.5]
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.yaxis.set_minor_formatter(NullFormatter())

@@ -75,8 +75,11 @@ def list_claims() -> None:
     table = Table("claim", "where", "notebook", "last verdict", "profile", box=None, pad_edge=False)
     for shown in report.entries(Project.find()):
         table.add_row(shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-")
-    console = Console(highlight=False)
-    console.print(table if console.is_terminal else _plain(table))
+    console = _console()
+    if console.is_terminal:
+        console.print(table)
+    else:
+        click.echo(_plain(table))
 
 
 def _plain(table: Table) -> str:

@@ -173,4 +173,4 @@ def _results(where: Source) -> dict[str, Any] | None:
 
 
 def _frame(content: bytes) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(content), float_precision="round_trip")
+    return pd.read_csv(io.BytesIO(content))

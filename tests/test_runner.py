@@ -1,0 +1,120 @@
+"""The runner: what is run, what is skipped and why, and what a finished run leaves."""
+
+import json
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from conftest import FINISH, SETUP, SWEEP, write_notebook
+
+
+def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
+    run = toy.repro("run")
+    assert run.returncode == 0, run.stdout
+    assert sorted(toy.content()) == ["notebook.ipynb", "results.json", "values.csv", "values.png", "values.svg"]
+    results = json.loads(toy.content()["results.json"])
+    assert (results["profile"], results["own_parameters"]) == ("laptop", [])
+    assert results["counts"] == {"started": 12, "finished": 12, "failed": 0, "reused": 0}
+    assert results["cost"]["cpu_seconds"] > 0 and results["cost"]["peak_memory_bytes"] > 2**24
+    notebook = nbformat.reads(toy.content()["notebook.ipynb"].decode(), as_version=4)
+    nbformat.validate(notebook)
+    assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+    assert "reproduced" in run.stdout and "toy.slope" in run.stdout
+
+
+def test_nothing_written_carries_a_path_of_this_machine(toy):
+    toy.repro("run")
+    for name, content in toy.content().items():
+        assert str(toy.root).encode() not in content and sys.prefix.encode() not in content, name
+
+
+def test_a_run_that_is_up_to_date_is_skipped_and_every_reason_is_told(toy):
+    def says(*words):
+        run = toy.repro("run", *words)
+        assert run.returncode == 0, run.stdout
+        return run.stdout.splitlines()[0]
+
+    assert says() == "toy: runs: no finished run in the local cache"
+    assert says().startswith("toy: skipped: nothing changed since the run of ")
+    assert says("--set", "workers=2").startswith("toy: skipped")  # how many workers changes no number
+    assert says("--force") == "toy: runs: forced"
+    write_notebook(toy.notebook, SETUP, SWEEP, "1 + 1", FINISH)
+    assert says() == "toy: runs: changed since the last run: code cells"
+    toy.claims.write_text(toy.claims.read_text() + "# a comment\n")
+    assert says() == "toy: runs: changed since the last run: claims"
+    (toy.results / "values.png").unlink()
+    assert says() == "toy: runs: figures/laptop/toy is not what the last run left there"
+
+
+def test_committed_results_never_cause_a_skip(toy, tmp_path_factory):
+    toy.repro("run")
+    toy.commit("results")
+    clone = tmp_path_factory.mktemp("clone") / "toy"
+    subprocess.run(["git", "clone", "-q", str(toy.root), str(clone)], check=True)
+    run = subprocess.run(
+        toy.command("run"), cwd=clone, env=toy.environment, capture_output=True, text=True, check=False
+    )
+    assert "toy: runs: no finished run in the local cache" in run.stdout
+
+
+def test_a_change_of_text_alone_runs_nothing(toy):
+    toy.repro("run")
+    notebook = nbformat.read(toy.notebook, as_version=4)
+    notebook.cells[1].source = "# Another title"
+    nbformat.write(notebook, toy.notebook)
+    assert "skipped" in toy.repro("run").stdout
+
+
+def test_own_parameters_go_to_a_folder_of_their_own(toy):
+    run = toy.repro("run", "--set", "seeds=2", "--set", "sizes=[1,8]")
+    assert run.returncode == 0, run.stdout
+    assert not (toy.root / "figures").exists()
+    results = json.loads((toy.root / "runs" / "laptop" / "toy" / "results.json").read_text())
+    assert results["own_parameters"] == ["seeds", "sizes"]
+    assert (results["parameters"]["seeds"], results["parameters"]["sizes"]) == (2, [1, 8])
+    assert toy.repro("run", "--set", "seeds=2", "--out", "elsewhere").returncode == 0
+    assert (toy.root / "elsewhere" / "laptop" / "toy" / "results.json").is_file()
+
+
+def test_a_profile_changes_what_it_names_and_no_more(toy):
+    assert toy.repro("run", "--profile", "smoke").returncode == 0
+    results = json.loads((toy.root / "figures" / "smoke" / "toy" / "results.json").read_text())
+    assert (results["parameters"]["seeds"], results["parameters"]["sizes"]) == (2, [1, 2, 4])
+    assert results["claims"] == {} and results["measurements"][0]["verdict"] == "not judged"
+
+
+def test_two_runs_give_the_same_bytes_but_for_the_record(toy):
+    toy.repro("run")
+    first = toy.content()
+    toy.repro("run", "--force")
+    second = toy.content()
+    assert [name for name in first if first[name] != second[name]] == ["results.json"]
+
+
+def test_notebooks_side_by_side(toy):
+    for name in ("one", "two"):
+        body = (source.replace('"toy"', f'"{name}"') for source in (SETUP, SWEEP, "record.finish()"))
+        write_notebook(toy.root / "notebooks" / f"{name}.ipynb", *body)
+    run = toy.repro("run", "--jobs", "3")
+    assert run.returncode == 0, run.stdout
+    assert run.stdout.count(": ran after") == 3
+
+
+def test_plain_papermill_works_and_is_checked_too(toy):
+    def papermill(*words):
+        command = [sys.executable, "-m", "papermill", "notebooks/toy.ipynb", "out.ipynb", "-k", "python3", *words]
+        return subprocess.run(command, cwd=toy.root, env=toy.environment, capture_output=True, text=True, check=False)
+
+    assert papermill("-p", "seeds", "2", "--language", "python").returncode == 0
+    results = json.loads((toy.root / "runs" / "own" / "toy" / "results.json").read_text())
+    assert (results["profile"], results["parameters"]["seeds"]) == ("own", 2)
+    wrong = papermill("-p", "seeds", "abc", "--language", "python")
+    assert wrong.returncode == 1 and "parameter seeds: got 'abc', expected int" in wrong.stderr
+
+
+@pytest.mark.parametrize("command", ["", "list", "run", "verify", "report"])
+def test_every_help_text_shows_a_true_example(toy, command):
+    run = toy.repro(*[command] if command else [], "--help")
+    assert run.returncode == 0
+    assert f"repro {command}".strip() in run.stdout.split("Options:")[0].split("\n", 1)[1]
