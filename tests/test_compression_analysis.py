@@ -1,0 +1,92 @@
+"""From rows to exponents: theory values, known power laws, and what cannot be fitted."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from repro.analysis import compression as analysis
+
+SIZES = [64, 128, 256, 512]
+
+
+def rows(errors):
+    """Rows of `learning_curve_cell` with error p^-beta times a factor of the seed."""
+    return pd.DataFrame(
+        [
+            {"regime": regime, "dimension": d, "train_size": p, "seed": seed, "test_error": errors(regime, d, p, seed)}
+            for regime in analysis.REGIMES
+            for d in (5, 10)
+            for p in SIZES
+            for seed in range(4)
+        ]
+    )
+
+
+@pytest.fixture
+def table():
+    return rows(lambda regime, d, p, seed: (1 + 0.1 * seed) * p ** -analysis.theory_exponent(regime, d))
+
+
+def test_exponents_of_the_sheet():
+    assert [round(analysis.lazy_exponent(d), 4) for d in (2, 3, 5, 10, 20)] == [0.5, 0.4286, 0.3846, 0.3571, 0.3448]
+    assert [round(analysis.feature_exponent(d), 4) for d in (2, 3, 5, 10, 20)] == [0.75, 0.7143, 0.6923, 0.6786, 0.6724]
+
+
+@pytest.mark.parametrize("d", [2, 3, 5, 10, 100])
+def test_the_gain_is_that_of_a_compression_by_the_square_root_of_p(d):
+    gain = analysis.feature_exponent(d) - analysis.lazy_exponent(d)
+    assert gain == pytest.approx((d - 1) / (3 * d - 2), rel=1e-12)
+
+
+def test_a_curve_on_the_theory_lies_on_its_line(table):
+    drawn = analysis.learning_curves(table, fit_from=128, seed=0)
+    fitted = drawn["train_size"] >= 128
+    np.testing.assert_allclose(drawn["theory"][fitted], drawn["mean"][fitted], rtol=1e-12)
+    assert drawn["theory"][~fitted].isna().all() and (drawn["seeds"] == 4).all()
+
+
+def test_local_exponents_of_a_power_law_are_its_exponent(table):
+    local = analysis.local_exponents(table, seed=0)
+    np.testing.assert_allclose(local["mean"], local["theory"], rtol=1e-10)
+    np.testing.assert_allclose(local["train_size"].unique(), np.sqrt(np.multiply(SIZES[:-1], SIZES[1:])))
+
+
+def test_ratios_and_gain_pair_the_seeds(table):
+    ratios = analysis.error_ratios(table, seed=0)
+    np.testing.assert_allclose(ratios["lower"], ratios["upper"], rtol=1e-10)  # the factor of the seed cancels
+    feature, lazy = (analysis.curve(table, regime, 5) for regime in analysis.REGIMES)
+    gain = analysis.exponent_gain(feature, lazy, seed=0)
+    assert gain.estimate == pytest.approx(4 / 13, rel=1e-10)
+    assert gain.interval == pytest.approx((4 / 13, 4 / 13), rel=1e-8)
+
+
+def test_a_curve_with_a_missing_seed_is_refused(table):
+    with pytest.raises(ValueError, match="the lazy curve at d = 5 does not have every seed at every size"):
+        analysis.curve(table.drop(table[(table["regime"] == "lazy") & (table["seed"] == 3)].index[:1]), "lazy", 5)
+    with pytest.raises(ValueError, match="d = 7"):
+        analysis.curve(table, "lazy", 7)
+
+
+def test_from_size_keeps_the_larger_sizes(table):
+    found = analysis.curve(table, "lazy", 5).from_size(256)
+    assert list(found.sizes) == [256, 512] and found.errors.shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fit_from", "check_size", "message"),
+    [
+        ([64, 64], 2, 64, "must differ"),
+        ([64, 128], 100, 64, "a fit needs two train_sizes from fit_from = 100 on"),
+        ([64, 128], 64, 100, "check_size = 100 is not one of train_sizes"),
+    ],
+)
+def test_sizes_that_allow_no_fit_are_refused_before_training(sizes, fit_from, check_size, message):
+    with pytest.raises(ValueError, match=message):
+        analysis.check_sizes(sizes, fit_from, check_size)
+    analysis.check_sizes([64, 128], 64, 128)
+
+
+def test_the_dearest_cell_is_the_largest_net():
+    cells = [{"regime": r, "train_size": p, "width": h} for r, p, h in
+             [("lazy", 2048, 300), ("feature", 64, 300), ("feature", 2048, 300), ("feature", 2048, 1000)]]  # fmt: skip
+    assert max(cells, key=analysis.relative_cost) == cells[-1]
