@@ -3,8 +3,8 @@
 The plain approach is what one writes first: the loss, `torch.autograd.grad`, an explicit step, and a step length that
 keeps the change of every output below 0.1 (arXiv 2007.11471's limit). Both start from the same nets and data, and stop
 at the same margin. Plain Euler gets the precision in which it is faster of the two; the scheme runs in float32.
-At 512 points plain Euler is stopped after a given CPU time; its total is then extrapolated, and said to be, from the flow
-time s it has covered (its steps are of equal length on average late on, so this is a fair guess, not a measurement).
+At 512 points plain Euler is stopped after a given CPU time; its total is then extrapolated from the share of flow time
+it has covered, and printed as such: a guess (late steps are of about equal length), not a measurement.
 """
 
 from __future__ import annotations
@@ -25,18 +25,22 @@ from repro.models.dense import ShallowNetwork, initialise
 from repro.training.flow import hinge_flow
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from oracles import euler_flow  # noqa: E402  the tests' slow oracle is the plain approach
+from oracles import euler_flow
 
 DIMENSION, OUTPUT_SCALE = 5, 1e-6
 
 
 class Problem(NamedTuple):
+    """One net with its data."""
+
     network: ShallowNetwork
     train: Sample
     test: Sample
 
 
 class Measurement(NamedTuple):
+    """Seconds, test error, Λ at t* and accepted steps."""
+
     cpu: float
     wall: float
     error: float
