@@ -8,14 +8,14 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 PIP := $(INSTALL) --require-hashes
 
-.PHONY: figures test lint lab bench lock clean help
+.PHONY: figures test lint bench baselines lab lock clean help
 .DELETE_ON_ERROR:
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 figures: .venv/.main  ## run every notebook (laptop profile) and rebuild figures/; ARGS="--profile paper" and the like
-	$(BIN)/repro run $(ARGS)
+	$(BIN)/repro run $(ARGS) && $(BIN)/repro report
 
 test: .venv/.dev  ## unit, theory, regression and fault tests
 	$(BIN)/python -m pytest -n 2 $(ARGS)
@@ -25,6 +25,11 @@ lint: .venv/.dev  ## ruff on code and notebooks, mypy on repro/
 
 bench: .venv/.main  ## the hot paths against the plain approach
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+baselines: .venv/.dev  ## new reference numbers and pictures for the regression tests; look at them before you commit
+	$(BIN)/repro run --profile smoke --out tests/baselines --force
+	find tests/baselines/smoke -type f ! -name '*.csv' ! -name results.json -delete
+	$(BIN)/python -m pytest tests/test_plots.py --mpl-generate-path tests/baselines/plots
 
 lab: .venv/.lab  ## the notebooks in a browser
 	$(BIN)/jupyter lab notebooks

@@ -1,7 +1,6 @@
 """Every notebook: committed without outputs, and run at the smoke profile against its committed numbers.
 
-New baselines after a change that is meant to move numbers:
-`repro run --profile smoke --out tests/baselines --force`, then delete everything there but CSVs and results.json.
+`make baselines` writes new reference numbers after a change that is meant to move them.
 """
 
 import json

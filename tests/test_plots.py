@@ -1,6 +1,6 @@
 """Figure regression on small fixed frames. The tolerance is generous: fonts differ between machines.
 
-New baselines: `python -m pytest tests/test_plots.py --mpl-generate-path tests/baselines/plots`; then look at them.
+`make baselines` draws new reference pictures; look at them.
 """
 
 import matplotlib.pyplot as plt

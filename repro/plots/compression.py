@@ -1,9 +1,11 @@
 """Figures of the compression paper (arXiv 2007.11471)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -26,7 +28,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
         frame: columns dimension, regime, train_size, mean, lower, upper, seeds, theory (NaN outside the fit).
     """
     dimensions = sorted(frame["dimension"].unique())
-    figure, axes = style.panels(len(dimensions), height=3.0, sharey=True)
+    figure, axes = style.panels(len(dimensions), height=3.3, sharey=True)
     for axis, dimension in zip(axes, dimensions, strict=True):
         for regime, look in LOOK.items():
             curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
@@ -37,12 +39,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylabel("test error")
     style.plain_log_ticks(axes[0], frame["lower"].clip(lower=1e-4).min(), frame["upper"].max())
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="slope predicted as p → ∞")
-    axes[0].legend(
-        handles=[*_regime_handles(), theory],
-        loc="lower left",
-        title=f"bars: {INTERVAL}, n = {_seeds(frame)}",
-        title_fontsize=7,
-    )
+    _legend_below(figure, [*_regime_handles(), theory], frame)
     return figure
 
 
@@ -54,7 +51,7 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
         frame: columns dimension, regime, train_size, mean, lower, upper, seeds, theory.
     """
     dimensions = sorted(frame["dimension"].unique())
-    figure, axes = style.panels(len(dimensions), height=2.8, sharey=True)
+    figure, axes = style.panels(len(dimensions), height=3.1, sharey=True)
     for axis, dimension in zip(axes, dimensions, strict=True):
         for shift, (regime, look) in zip((0.97, 1.03), LOOK.items(), strict=True):
             curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
@@ -64,12 +61,7 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
         _size_ticks(axis, frame["train_size"])
     axes[0].set_ylabel("local exponent β")
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="predicted asymptote, in its colour")
-    axes[0].legend(
-        handles=[*_regime_handles(), theory],
-        loc="upper left",
-        title=f"bars: {INTERVAL}, n = {_seeds(frame)}",
-        title_fontsize=7,
-    )
+    _legend_below(figure, [*_regime_handles(), theory], frame)
     return figure
 
 
@@ -80,7 +72,7 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns dimension, train_size, mean, lower, upper, seeds.
     """
-    figure, (axis,) = style.panels(1, width=style.COLUMN, height=2.8)
+    figure, (axis,) = style.panels(1, width=style.COLUMN, height=3.0)
     markers, lines = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
     for number, (dimension, curve) in enumerate(frame.groupby("dimension")):
         look = {"color": style.PALETTE[2 * number], "marker": markers[number % 4], "linestyle": lines[number % 4]}
@@ -89,7 +81,7 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
     axis.text(frame["train_size"].min(), 1.02, "no gain", fontsize=7, va="bottom")
     axis.set(xscale="log", xlabel="training points p", ylabel="test error, lazy / feature", ylim=(0, None))
     _size_ticks(axis, frame["train_size"])
-    axis.legend(loc="upper left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=6)
+    _legend_below(figure, axis.get_legend_handles_labels()[0], frame)
     return figure
 
 
@@ -101,7 +93,7 @@ def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Fig
         frame: columns regime, x1, x2, decision (in units of the margin) on a square grid.
         boundaries: x1 of the two true interfaces.
     """
-    figure, axes = style.panels(2, height=3.4, sharey=True)
+    figure, axes = style.panels(2, height=3.6, sharey=True)
     mesh = None
     for axis, regime in zip(axes, LOOK, strict=True):
         grid = frame[frame["regime"] == regime].pivot(index="x2", columns="x1", values="decision")
@@ -121,7 +113,7 @@ def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Fig
         Line2D([], [], color="black", linewidth=1.4, label="learned boundary"),
         Line2D([], [], color="black", linestyle="--", linewidth=1.0, label="true boundary"),
     ]
-    axes[0].legend(handles=handles, loc="lower left", frameon=True, framealpha=0.9)
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -132,6 +124,12 @@ def _with_interval(axis: Axes, curve: pd.DataFrame, look: dict[str, Any], label:
 
 def _regime_handles() -> list[Line2D]:
     return [Line2D([], [], label=NAMES[regime], **look) for regime, look in LOOK.items()]
+
+
+def _legend_below(figure: Figure, handles: Sequence[Artist], frame: pd.DataFrame) -> None:
+    """A legend under the panels, where it can cover no data, saying what the bars are."""
+    title = f"bars: {INTERVAL}, n = {_seeds(frame)}"
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)
 
 
 def _size_ticks(axis: Axes, sizes: pd.Series) -> None:

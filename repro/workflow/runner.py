@@ -440,18 +440,22 @@ def _terminating_as_interrupt() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def summary(outcomes: Sequence[Outcome]) -> Iterator[Table]:
-    """Tables of what was run and of what it says of each claim."""
+def summary(outcomes: Sequence[Outcome]) -> Iterator[Table | str]:
+    """Tables of what was run and of what it says of each claim, and the numbers that left their bands."""
+    misses: list[str] = []
     runs = Table("notebook", "profile", "state", "seconds", box=None, pad_edge=False)
     judged = Table("claim", "part", "estimate", "95 % interval", "criterion", "verdict", box=None, pad_edge=False)
     for outcome in outcomes:
         plan = outcome.plan
         runs.add_row(plan.notebook, plan.profile, outcome.state, f"{outcome.seconds:.1f}" if outcome.seconds else "-")
         results = record.load_results(plan.target) if outcome.state != "failed" else None
-        for m in results["measurements"] if results else []:
+        measured = results["measurements"] if results else []
+        for m in measured:
             interval = "[{:.3g}, {:.3g}]".format(*(float("nan") if end is None else end for end in m["interval"]))
             estimate = "undefined" if m["estimate"] is None else f"{m['estimate']:.3g}"
             judged.add_row(m["claim"], m["part"], estimate, interval, m["criterion"], m["verdict"])
+        misses += [f"{m['claim']} {m['part']}: {miss}" for m in measured for miss in m["band_misses"]]
     yield runs
     if judged.row_count:
         yield judged
+    yield from misses
