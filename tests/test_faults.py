@@ -185,6 +185,14 @@ def test_damaged_results_are_run_again(done):
     assert "runs: figures/laptop/toy is not what the last run left there" in done.repro("run").stdout
 
 
+def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done):
+    assert done.repro("run").returncode == 0
+    (note,) = (done.root / ".repro" / "finished").iterdir()
+    note.write_text(note.read_text()[:9])
+    assert "toy: runs: the note of the last run is damaged" in done.repro("run").stdout
+    assert "toy: skipped" in done.repro("run").stdout
+
+
 def unprivileged(command: list[str]) -> list[str]:
     """Root may write anywhere; take that right away."""
     if os.geteuid() != 0:
