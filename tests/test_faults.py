@@ -187,8 +187,8 @@ def test_damaged_results_are_run_again(done):
 
 def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done):
     assert done.repro("run").returncode == 0
-    (note,) = (done.root / ".repro" / "finished").iterdir()
-    note.write_text(note.read_text()[:9])
+    for note in (done.root / ".repro" / "finished").iterdir():
+        note.write_text(note.read_text()[:9])
     assert "toy: runs: the note of the last run is damaged" in done.repro("run").stdout
     assert "toy: skipped" in done.repro("run").stdout
 
