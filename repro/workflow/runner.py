@@ -134,9 +134,11 @@ def run(
     waiting = list(plans)
     active: list[_Run] = []
     outcomes: dict[str, Outcome] = {}
-    with _terminating_as_interrupt(), _Display(console) as display:
+    with _interruption() as interrupted, _Display(console) as display:
         try:
             while waiting or active:
+                if interrupted():
+                    raise KeyboardInterrupt
                 while waiting and len(active) < jobs:
                     plan = waiting.pop(0)
                     started = _start(project, plan, force, limits or Limits(*LIMITS[plan.profile]), cluster)
@@ -427,17 +429,20 @@ class _Display:
 
 
 @contextmanager
-def _terminating_as_interrupt() -> Iterator[None]:
-    """A scheduler's SIGTERM ends a run as cleanly as Ctrl-C."""
+def _interruption() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether Ctrl-C, or the SIGTERM of a scheduler, has come.
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
+    A flag instead of an exception: one raised inside a destructor would be printed and lost.
+    """
+    came: list[int] = []
+    before = {
+        number: signal.signal(number, lambda got, _: came.append(got)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield
+        yield lambda: bool(came)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def summary(outcomes: Sequence[Outcome]) -> Iterator[Table | str]:
