@@ -298,9 +298,20 @@ def test_bad_tolerances_and_limits_are_named():
             hinge_flow(*problem()[:3], 1.0, **{name: 0})
 
 
-def test_step_limit_says_where_the_flow_stood():
-    with pytest.raises(RuntimeError, match=r"did not converge in 50 steps .* smallest margin"):
-        hinge_flow(*problem()[:3], 1e-6, step_limit=50)
+def test_step_limit_before_t_star_says_where_the_flow_stood():
+    with pytest.raises(RuntimeError, match=r"t\* was not reached in 20 steps .* deciding margin"):
+        hinge_flow(*problem()[:3], 1e-6, step_limit=20)
+
+
+def test_step_limit_after_t_star_stops_there_unconverged():
+    whole = hinge_flow(*problem()[:3], 1e-6)
+    limit = whole.explicit_steps + whole.implicit_steps // 2
+    states = []
+    stopped = hinge_flow(*problem()[:3], 1e-6, step_limit=limit, observe=states.append)
+    assert not stopped.converged and whole.converged
+    assert stopped.explicit_steps + stopped.implicit_steps + stopped.rejected_steps == limit
+    assert torch.equal(stopped.final.weight, states[-1].network.weight)
+    assert stopped.time_t_star < stopped.time_final < whole.time_final
 
 
 def test_contradictory_labels_do_not_run_forever():

@@ -65,7 +65,7 @@ def learning_curve_cell(
 
     Raises:
         ValueError: for a parameter out of range, or, in the lazy regime, a training set of one class only.
-        RuntimeError: if the flow does not converge.
+        RuntimeError: if the flow does not come to t*, or the kernel machine cannot separate the classes.
     """
     parameters = dict(locals())
     _require(test_size >= 1, f"test_size must be at least 1, got {test_size}")

@@ -58,7 +58,7 @@ class FlowResult:
     explicit_steps: int  # up to t*
     implicit_steps: int  # after t*
     rejected_steps: int
-    converged: bool  # every margin is above 1 - HUBER_WIDTH; False when stopped at t* or at rest before that
+    converged: bool  # every margin is above 1 - HUBER_WIDTH; False at t*, at rest, or at the step limit before that
 
 
 def hinge_flow(
@@ -93,14 +93,15 @@ def hinge_flow(
             before t*, where the rule is of second order and growth at a constant rate is exact).
         margin_tolerance: largest error of the margins an implicit step predicted, counted below the margin 1; before t*
             the largest change of a margin in a step.
-        step_limit: accepted and rejected steps after which to give up.
+        step_limit: accepted and rejected steps after which to stop where the flow stands, not converged. Some hundred
+            are usual; low dimensions with thousands of points can take more than ten thousand.
         stop_at_t_star: return at t*, where the compression is read.
         observe: called with a `FlowState` at time 0 and after every accepted step.
 
     Raises:
         ValueError: for shapes that do not fit, mixed precisions or devices, labels other than ±1, non-finite input, a
             scale out of range, or a tolerance or limit that is not positive.
-        RuntimeError: if the step limit comes first, or the flow is at rest before t*.
+        RuntimeError: if the step limit, or a rest, comes before t*.
     """
     _check(network, inputs, labels, output_scale)
     for name, value in (
@@ -206,14 +207,13 @@ class _StepControl:
         self.accepted += 1
         self.duration *= growth
 
-    def reject(self, shrinkage: float, smallest: float) -> None:
+    def reject(self, shrinkage: float) -> None:
         self.rejected += 1
         self.duration *= max(0.2, shrinkage)
-        if self.accepted + self.rejected >= self.limit:
-            raise RuntimeError(
-                f"the flow did not converge in {self.limit} steps ({self.rejected} of them rejected): at s = "
-                f"{self.time:.4g} the step is {self.duration:.2g} and the smallest margin {smallest:.3g}"
-            )
+
+    @property
+    def exhausted(self) -> bool:
+        return self.accepted + self.rejected >= self.limit
 
 
 def _run_explicit(
@@ -227,6 +227,11 @@ def _run_explicit(
 
     margins, masks = points.margins(neurons)
     while True:
+        if control.exhausted:
+            raise RuntimeError(
+                f"t* was not reached in {control.limit} steps ({control.rejected} of them rejected): at s = "
+                f"{control.time:.4g} the deciding margin is {deciding(margins):.3g}"
+            )
         drive = points.drive(masks, _hinge(margins))
         if not bool(drive.any()):
             raise RuntimeError("the flow is at rest before t*: no neuron feels a force from the unsatisfied points")
@@ -238,11 +243,11 @@ def _run_explicit(
         excess = max(change, moved)
         before, middle, after = deciding(margins), deciding(middle_margins), deciding(new_margins)
         if not excess <= 1.5:  # also refuses NaN; up to 1.5 it is cheaper to accept and shorten the next step
-            control.reject(0.9 / excess, float(margins.min()))
+            control.reject(0.9 / excess)
         elif middle >= 1:
-            control.reject(0.5, float(margins.min()))
+            control.reject(0.5)
         elif after > 1 + CROSSING:  # too far beyond t*: aim at the middle of the allowed band
-            control.reject((1 + CROSSING / 2 - before) / (after - before), float(margins.min()))
+            control.reject((1 + CROSSING / 2 - before) / (after - before))
         else:
             neurons, margins, masks = new, new_margins, new_masks
             control.accept(min(2.0, 0.9 / max(excess, 1e-3)))
@@ -264,7 +269,7 @@ def _run_implicit(
     """Integrate to the last margin on working sets of points and neurons, all points being rechecked in between."""
     margins, masks = points.margins(neurons)
     forces = _hinge(margins)
-    while not _finished(margins, masks):
+    while not (_finished(margins, masks) or control.exhausted):
         rows = (margins < WORKING_MARGIN).nonzero()[:, 0]
         alive = masks.any(0).nonzero()[:, 0]  # the others have no drive: they are frozen for good
         working = points.subset(rows)
@@ -275,7 +280,7 @@ def _run_implicit(
             forces[rows],
         )
         travel = 0.0
-        while travel < WORKING_TRAVEL and not _finished(state.margins, state.masks):
+        while travel < WORKING_TRAVEL and not (_finished(state.margins, state.masks) or control.exhausted):
             new = _implicit_step(working, state, control)
             travel += state.neurons.moved(new.neurons)
             state = new
@@ -290,9 +295,12 @@ def _run_implicit(
 
 
 def _implicit_step(points: _Points, state: _WorkingState, control: _StepControl) -> _WorkingState:
-    """One accepted step: forces that leave the *predicted* margins consistent, then the exact rotation under them."""
+    """One accepted step: forces that leave the *predicted* margins consistent, then the exact rotation under them.
+
+    When the step limit comes first, the state is returned as it is.
+    """
     kernel = _TangentKernel(points, state)
-    while True:
+    while not control.exhausted:
         error = math.inf
         solution = kernel.solve(state.margins, state.forces, control.duration)
         if solution is not None:
@@ -305,7 +313,8 @@ def _implicit_step(points: _Points, state: _WorkingState, control: _StepControl)
         if error <= 1:
             control.accept(min(1.5, 0.9 / math.sqrt(error + 1e-6)))
             return _WorkingState(new, margins, masks, forces)
-        control.reject(0.9 / math.sqrt(error), float(state.margins.min()))  # the error is of second order in the step
+        control.reject(0.9 / math.sqrt(error))  # the error is of second order in the step
+    return state
 
 
 class _TangentKernel:
