@@ -33,15 +33,18 @@ def growth(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFrame:
         seed: seeds the resampling.
     """
     tables = []
-    for (definition, dimension), chosen in rows.groupby(["definition", "dimension"]):
-        table = table_by_seed(chosen, "train_size", "amplification")
-        sizes = table.columns.to_numpy(np.int64)
-        fitted = sizes >= fit_from
-        slope = stats.log_slope(sizes[fitted], table.to_numpy()[:, fitted], seed=seed)
-        lines = _frame({"train_size": sizes}, stats.geometric_mean(table, seed=seed))
-        low, high = slope.interval
-        lines = lines.assign(definition=definition, dimension=dimension, saturation=SATURATION * np.sqrt(sizes))
-        tables.append(lines.assign(slope=slope.estimate, slope_lower=low, slope_upper=high))
+    for definition in sorted(rows["definition"].unique()):
+        for dimension in sorted(rows["dimension"].unique()):
+            chosen = rows[(rows["definition"] == definition) & (rows["dimension"] == dimension)]
+            table = table_by_seed(chosen, "train_size", "amplification")
+            sizes = table.columns.to_numpy(np.int64)
+            fitted = sizes >= fit_from
+            slope = stats.log_slope(sizes[fitted], table.to_numpy()[:, fitted], seed=seed)
+            axis = {"definition": definition, "dimension": dimension, "train_size": sizes}
+            line = _frame(axis, stats.geometric_mean(table, seed=seed))
+            low, high = slope.interval
+            line = line.assign(slope=slope.estimate, slope_lower=low, slope_upper=high)
+            tables.append(line.assign(saturation=SATURATION * np.sqrt(sizes)))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -107,8 +110,9 @@ def one_neuron_growth(rows: pd.DataFrame, progress: Sequence[float], seed: int) 
     return pd.concat(tables, ignore_index=True)
 
 
-def nuisances(rows: pd.DataFrame, reference: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], seed: int,
-              ) -> pd.DataFrame:  # fmt: skip
+def nuisances(
+    rows: pd.DataFrame, reference: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], seed: int
+) -> pd.DataFrame:
     """Λ at t* and test error of variants over those of the reference on the same seeds, as geometric means.
 
     Args:

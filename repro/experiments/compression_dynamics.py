@@ -14,7 +14,7 @@ from torch import Tensor
 from repro.experiments.compression import Problem, draw_problem
 from repro.geometry.compression import amplification
 from repro.models.dense import ShallowNetwork, hinge_points, neuron_shares
-from repro.training.flow import FlowState, hinge_flow
+from repro.training.flow import HUBER_WIDTH, FlowState, hinge_flow
 from repro.training.one_neuron import one_neuron_flow
 
 Row = dict[str, Any]
@@ -70,7 +70,7 @@ def stages_cell(
         stage            "explicit" up to t*, whose last row is t* itself, "implicit" after it
         time             s = t/h
         loss             mean of max(0, 1 − y F): 1 at the start
-        satisfied        share of training points with y F >= 1
+        satisfied        share of training points that left the loss: y F > 0.98, where the rounded hinge ends
         amplification_A  Λ_A of the first layer
         test_error       share of fresh points with y F <= 0; all of them at the start, where F = 0
     """
@@ -85,7 +85,7 @@ def stages_cell(
             "stage": state.stage,
             "time": state.time,
             "loss": _mean((1 - state.margins).clamp_min(0)),
-            "satisfied": _mean(state.margins >= 1),
+            "satisfied": _satisfied(state),
             "amplification_A": amplification(state.network.weight),
             "test_error": _mean(decision <= 0),
         }
@@ -118,9 +118,9 @@ def neuron_map_cell(
         raise ValueError(f"frames must be at least 4, got {frames}")
     problem = draw_problem(dimension, train_size, seed, width, dtype=dtype, device=device)
     states = _trajectory(problem, output_scale)
-    satisfied = [_mean(state.margins >= 1) for state in states]
+    satisfied = [_satisfied(state) for state in states]
     t_star = sum(state.stage == "explicit" for state in states) - 1
-    on_the_way = next((i for i, share in enumerate(satisfied) if share >= ON_THE_WAY), len(states) - 1)
+    on_the_way = next((i for i, share in enumerate(satisfied[:-1]) if share >= ON_THE_WAY), len(states) - 2)
     moments = {len(states) - 1: "end", on_the_way: "90 % satisfied", t_star: "t*", 0: "start"}
     spread = np.linspace(0, len(states) - 1, frames - 2).round().astype(int).tolist()
     rows = []
@@ -223,6 +223,10 @@ def _trajectory(problem: Problem, output_scale: float, stop_at_t_star: bool = Fa
 
     hinge_flow(problem.network, *problem.train, output_scale, stop_at_t_star=stop_at_t_star, observe=keep)
     return kept
+
+
+def _satisfied(state: FlowState) -> float:
+    return _mean(state.margins > 1 - HUBER_WIDTH)
 
 
 def _mean(values: Tensor) -> float:

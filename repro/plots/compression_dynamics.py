@@ -74,7 +74,9 @@ def crossover(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylim(0.6, None)
     error = frame[frame["quantity"] == "test error"]
     style.plain_log_ticks(axes[1], error["lower"].min(), error["upper"].max())
-    axes[0].legend(loc="upper right", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    axes[0].legend(
+        loc="upper right", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7
+    )
     return figure
 
 
@@ -88,7 +90,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     labels = {
         "amplification_A": "compression Λ (version A)",
         "loss": "hinge loss (1 at start)",
-        "satisfied": "share with yF ≥ 1",
+        "satisfied": "share with yF > 0.98",
         "test_error": "test error",
     }
     figure, axes = style.panels(2, rows=2, height=4.4)
@@ -105,7 +107,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     axes[1].set_ylim(1e-4, 2)
     axes[2].set_ylim(-0.02, 1.02)
     axes[0].text(1.05, 0.02, "t*", transform=axes[0].get_xaxis_transform())
-    axes[0].legend(loc="upper left", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    axes[2].legend(loc="lower right", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
     return figure
 
 
@@ -147,7 +149,7 @@ def neuron_film(frame: pd.DataFrame, boundaries: tuple[float, float], pictures_p
             dots.set_offsets(picture[["z1", "z2"]].to_numpy())
             dots.set_sizes(_areas(picture))
             time, satisfied = picture[["time", "satisfied"]].iloc[0]
-            axis.set_title(f"time s = {time:.3g}, {100 * satisfied:.0f} % of points with yF ≥ 1")
+            axis.set_title(f"time s = {time:.3g}, {100 * satisfied:.0f} % of points with yF > 0.98")
             return [dots]
 
         path = Path(folder) / "film.gif"
@@ -201,8 +203,8 @@ def neuron_paths(frame: pd.DataFrame) -> Figure:
     ends = (("start", "white"), ("t*", style.BLUE))
     handles += [Line2D([], [], color=style.BLUE, marker="o", linestyle="", mfc=fill, label=text) for text, fill in ends]
     axis.legend(handles=handles, loc="upper right")
-    axis.set(xlabel="hinge point along the informative axis, z₁", ylabel="off the axis, |z⊥|", xlim=(-REACH, REACH))
-    axis.set_ylim(0, REACH)
+    axis.set(xlabel="hinge point along the informative axis, z₁", ylabel="off the axis, |z⊥|")
+    axis.set_ylim(bottom=0)
     return figure
 
 
@@ -247,14 +249,16 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
         for look, ((informative, dimension), line) in zip(LOOKS, tasks, strict=False):
             _with_bars(axis, line, "train_size", look, f"d = {dimension}, {informative} informative")
         axis.axhline(1.0, color="0.2", linewidth=0.8)
-        axis.set(xscale="log", yscale="log", xlabel="training points p", ylabel=label)
+        axis.set(xscale="log", xlabel="training points p", ylabel=label)
         _powers_of_two(axis, frame["train_size"])
-        low, high = min(0.7, chosen["lower"].min()), 1.3 * chosen["upper"].max()
-        style.plain_log_ticks(axis, low, high)
-        axis.set_ylim(low, high)
-    axes[0].annotate("no gain", (frame["train_size"].min(), 1), (0, 3), textcoords="offset points", fontsize=7)
-    axes[1].annotate("no compression", (frame["train_size"].min(), 1), (0, 3), textcoords="offset points", fontsize=7)
-    axes[1].legend(loc="upper left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    ratio, amplification = (frame[frame["quantity"] == quantity] for quantity in labels)
+    axes[0].set_ylim(0, 1.15 * ratio["upper"].max())
+    axes[1].set(yscale="log", ylim=(0.7, 2 * amplification["upper"].max()))
+    style.plain_log_ticks(axes[1], 0.7, amplification["upper"].max())
+    for axis, text in zip(axes, ("no gain", "no compression"), strict=True):
+        place = (frame["train_size"].max(), 1)
+        axis.annotate(text, place, (0, -9), textcoords="offset points", fontsize=7, ha="right")
+    axes[1].legend(loc="upper left", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
     return figure
 
 
