@@ -107,7 +107,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     axes[1].set_ylim(1e-4, 2)
     axes[2].set_ylim(-0.02, 1.02)
     axes[0].text(1.05, 0.02, "t*", transform=axes[0].get_xaxis_transform())
-    axes[2].legend(loc="lower right", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    axes[3].legend(loc="upper right", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
     return figure
 
 
@@ -202,7 +202,7 @@ def neuron_paths(frame: pd.DataFrame) -> Figure:
     handles = [Line2D([], [], label=labels[source], **look) for source, look in looks.items()]
     ends = (("start", "white"), ("t*", style.BLUE))
     handles += [Line2D([], [], color=style.BLUE, marker="o", linestyle="", mfc=fill, label=text) for text, fill in ends]
-    axis.legend(handles=handles, loc="upper right")
+    axis.legend(handles=handles, loc="upper center")
     axis.set(xlabel="hinge point along the informative axis, z₁", ylabel="off the axis, |z⊥|")
     axis.set_ylim(bottom=0)
     return figure
