@@ -112,7 +112,7 @@ def neuron_map_cell(
 
     Other arguments and errors are those of `learning_curve_cell`. A row per state and neuron holds frame, moment
     ("start", "t*", "90 % satisfied", "end" or ""), time (s = t/h), satisfied, neuron, z1, z2 and share, the neuron's
-    part of the whole net (see `geometry.compression.neuron_shares`).
+    part of the whole net (see `models.dense.neuron_shares`).
     """
     if frames < 4:
         raise ValueError(f"frames must be at least 4, got {frames}")
