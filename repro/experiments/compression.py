@@ -111,7 +111,7 @@ def decision_slice_cell(
     _require(points >= 2, f"points must be at least 2, got {points}")
     _require(0 < extent < np.inf, f"extent must be positive, got {extent}")
     learner = _train(regime, dimension, train_size, seed, 1, width, output_scale, dtype, 1.0, resolve_device(device))
-    axis = torch.linspace(-extent, extent, points, dtype=torch.float64)
+    axis = torch.from_numpy(np.linspace(-extent, extent, points))
     plane = torch.cartesian_prod(axis, axis)  # (points², 2)
     inputs = torch.nn.functional.pad(plane, (0, dimension - 2))
     decision = _in_chunks(learner.decision, inputs)
