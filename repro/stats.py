@@ -138,6 +138,25 @@ def mean_interval(values: npt.ArrayLike, seed: int) -> Estimates:
     return estimates(lambda x: x.mean(axis=0), values, seed=seed)
 
 
+def geometric_mean(values: npt.ArrayLike, seed: int) -> Estimates:
+    """Geometric mean over units, column by column: (units, ...) positive → estimates of shape (...).
+
+    Formed in logarithms, so that a value and its inverse are treated alike and both ends stay positive.
+    """
+    log = mean_interval(np.log(_positive("values", values)), seed=seed)
+    return Estimates(np.exp(log.estimate), np.exp(log.lower), np.exp(log.upper), log.n)
+
+
+def log_slope(sizes: npt.ArrayLike, values: npt.ArrayLike, seed: int) -> Estimate:
+    """Least-squares slope of log(value) on log(size) over all units, for value ~ size^slope.
+
+    Takes and raises what `power_law_exponent` does; since every unit has every size, this is the slope of the
+    geometric means.
+    """
+    size, value = _curves(sizes, values)
+    return estimate(lambda logs: _slope(size, logs.mean(axis=0)), np.log(value), seed=seed)
+
+
 def power_law_exponent(sizes: npt.ArrayLike, values: npt.ArrayLike, seed: int) -> Estimate:
     """Exponent β of value ~ size^−β: minus the least-squares slope of log(mean over units) on log(size).
 
@@ -203,9 +222,13 @@ def smallest_ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, seed: i
 
 def _exponent(size: Array, values: Array) -> Array:
     """Exponent of the mean curve: (units, ..., sizes) → (...)."""
+    return -_slope(size, np.log(values.mean(axis=0)))
+
+
+def _slope(size: Array, logs: Array) -> Array:
+    """Least-squares slope of logarithms on those of the sizes: (..., sizes) → (...)."""
     x = np.log(size) - np.log(size).mean()
-    y = np.log(values.mean(axis=0))
-    return np.asarray(-(x * y).sum(axis=-1) / (x * x).sum())
+    return np.asarray((x * logs).sum(axis=-1) / (x * x).sum())
 
 
 def _log_ratio_of_means(numerator: Array, denominator: Array) -> Array:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from repro.analysis import compression as analysis
+from repro.analysis import compression_dynamics as dynamics
 
 SIZES = [64, 128, 256, 512]
 
@@ -90,3 +91,57 @@ def test_the_dearest_cell_is_the_largest_net():
     cells = [{"regime": r, "train_size": p, "width": h} for r, p, h in
              [("lazy", 2048, 300), ("feature", 64, 300), ("feature", 2048, 300), ("feature", 2048, 1000)]]  # fmt: skip
     assert max(cells, key=analysis.relative_cost) == cells[-1]
+
+
+@pytest.mark.parametrize(
+    ("dimension", "informative", "exponent"), [(5, 1, 9 / 13), (5, 2, 0.5), (10, 2, 0.5), (5, 3, 6 / 13)]
+)
+def test_feature_exponent_with_informative_directions(dimension, informative, exponent):
+    assert analysis.feature_exponent(dimension, informative) == pytest.approx(exponent)
+
+
+def test_saturation_is_the_released_codes():
+    assert abs(dynamics.SATURATION - 0.3676) < 5e-5
+
+
+def test_growth_finds_the_slope_of_a_power_law():
+    rows = pd.DataFrame([
+        {"definition": "A", "dimension": 5, "seed": s, "train_size": p, "amplification": (1 + 0.1 * s) * p**0.5}
+        for s in range(4) for p in (64, 256, 1024)
+    ])  # fmt: skip
+    table = dynamics.growth(rows, fit_from=256, seed=0)
+    assert np.allclose(table[["slope", "slope_lower", "slope_upper"]], 0.5)
+    assert np.allclose(table["saturation"], dynamics.SATURATION * table["train_size"] ** 0.5)
+
+
+def run_through_stages(seed, t_star, size=64):
+    times = np.array([0, t_star / 2, t_star, 4 * t_star])
+    columns = {"stage": ["explicit"] * 3 + ["implicit"], "time": times, "amplification_A": [1.0, 4.0, 16.0, 8.0]}
+    shares = {"loss": [1, 1, 0.8, 0.0], "satisfied": [0, 0, 0.1, 1.0], "test_error": [1, 0.5, 0.4, 0.1]}
+    return pd.DataFrame({**columns, **shares, "seed": seed, "train_size": size})
+
+
+def test_stages_are_read_at_the_same_share_of_t_star_and_held_after_the_end():
+    rows = pd.concat([run_through_stages(0, 10.0), run_through_stages(1, 30.0)])
+    table = dynamics.stages(rows, [0.25, 1, 4, 100], seed=0).set_index("quantity")
+    assert np.allclose(table.loc["amplification_A", "mean"], [2, 16, 8, 8])  # logarithms are interpolated
+    assert np.allclose(table.loc["satisfied", ["mean", "lower", "upper"]].T, [0, 0.1, 1, 1])
+    ratios = dynamics.stage_ratios(rows)
+    assert list(ratios["growth"]) == [16, 16] and list(ratios["plateau"]) == [0.5, 0.5]
+
+
+def test_nuisances_are_ratios_on_the_same_seeds():
+    rows = pd.DataFrame([
+        {"width": h, "seed": s, "amplification_A": (s + 1) * f, "test_error": 0.1 * (s + 1) / f}
+        for h, f in ((10, 1.0), (20, 2.0)) for s in range(3)
+    ])  # fmt: skip
+    table = dynamics.nuisances(rows, {"width": 10}, {"wider": {"width": 20}}, seed=0)
+    assert np.allclose(table[["mean", "lower", "upper"]], [[2] * 3, [0.5] * 3])
+    with pytest.raises(ValueError, match="the variant wider has seeds"):
+        dynamics.nuisances(rows[:-1], {"width": 10}, {"wider": {"width": 20}}, seed=0)
+
+
+@pytest.mark.parametrize(("sizes", "judged"), [([64, 64], 64), ([128, 64], 64), ([32, 64], 64), ([64, 128], 32)])
+def test_sizes_that_cannot_be_fitted_or_judged_are_refused(sizes, judged):
+    with pytest.raises(ValueError, match=r"got|not one of"):
+        dynamics.check_sizes(sizes, 64, judged)

@@ -7,7 +7,7 @@ from repro.experiments.compression import decision_slice_cell, learning_curve_ce
 from repro.training.device import resolve_device
 
 CELL = {"dimension": 5, "train_size": 64, "seed": 0, "width": 100, "device": "cpu"}
-KEYS = ["regime", "dimension", "train_size", "seed", "width", "output_scale", "test_size", "dtype", "device"]
+KEYS = ["regime", "dimension", "train_size", "seed", "informative", "width", "output_scale", "test_size", "dtype"]
 
 
 def curve(regime="feature", **options):

@@ -3,12 +3,15 @@
 `make baselines` draws new reference pictures; look at them.
 """
 
+import io
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from repro.plots import compression, forest
+from repro.plots import compression, compression_dynamics, forest
 
 regression = pytest.mark.mpl_image_compare(
     baseline_dir="baselines/plots", tolerance=12, style="default", savefig_kwargs={"dpi": 75}
@@ -71,6 +74,92 @@ def test_forest():
         ("a.half_open", "", 0.3, 0.2, 0.4, 0.0, inf, "reproduced"),
     ]
     return forest.forest(pd.DataFrame(rows, columns=columns), label="estimate")
+
+
+def with_interval(frame, mean, spread=0.1):
+    return frame.assign(mean=mean, lower=(1 - spread) * mean, upper=(1 + spread) * mean, seeds=8)
+
+
+def combinations(**columns):
+    return pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+
+
+@regression
+def test_growth():
+    frame = combinations(definition=["A", "B", "C"], dimension=[5, 10], train_size=SIZES)
+    level = frame["definition"].map({"A": 1.2, "B": 0.5, "C": 0.2}) * 5 / frame["dimension"]
+    frame = with_interval(frame, level * frame["train_size"] ** 0.5)
+    fit = {"slope": 0.5, "slope_lower": 0.45, "slope_upper": 0.55}
+    return compression_dynamics.growth(frame.assign(saturation=0.3676 * frame["train_size"] ** 0.5, **fit))
+
+
+@regression
+def test_crossover():
+    quantities = {"Λ at t*": 30.0, "Λ at the end": 8.0, "test error": 0.02}
+    frame = combinations(quantity=list(quantities), output_scale=[1e-9, 1e-6, 1e-3, 1.0, 1e6])
+    level = frame["quantity"].map(quantities)
+    lazy = frame["quantity"].map({"Λ at t*": 1.0, "Λ at the end": 1.0, "test error": 0.06})
+    return compression_dynamics.crossover(with_interval(frame, level.where(frame["output_scale"] < 1, lazy)))
+
+
+@regression
+def test_stages():
+    quantities = ["amplification_A", "loss", "satisfied", "test_error"]
+    frame = combinations(train_size=[512, 2048], quantity=quantities, progress=np.geomspace(0.05, 1000, 9))
+    mean = frame["progress"] / (1 + frame["progress"])
+    mean = mean.where(frame["quantity"] != "amplification_A", 1 + 30 * mean)
+    return compression_dynamics.stages(with_interval(frame, mean.where(frame["quantity"] != "loss", 1.01 - mean)))
+
+
+def neurons():
+    moments = {"start": 0, "t*": 1, "90 % satisfied": 2, "end": 3}
+    frame = combinations(moment=list(moments), neuron=range(12))
+    frame = frame.assign(frame=frame["moment"].map(moments), time=10.0, satisfied=0.5)
+    angle = 2 * np.pi * frame["neuron"] / 12
+    return frame.assign(z1=2 * np.cos(angle), z2=np.sin(angle) * (3 - frame["frame"]), share=(frame["neuron"] + 1) / 78)
+
+
+@regression
+def test_neuron_map():
+    return compression_dynamics.neuron_map(neurons(), (-0.3, 1.18549))
+
+
+def test_neuron_film_has_a_picture_per_frame_and_is_the_same_file_twice():
+    film = compression_dynamics.neuron_film(neurons(), (-0.3, 1.18549))
+    assert film[:6] == b"GIF89a" and film == compression_dynamics.neuron_film(neurons(), (-0.3, 1.18549))
+    with Image.open(io.BytesIO(film)) as pictures:
+        assert pictures.n_frames == 4
+    assert plt.get_fignums() == []
+
+
+@regression
+def test_one_neuron_growth():
+    sources = ["net", "equation, p", "equation"]
+    frame = combinations(train_size=[512, 8192], source=sources, progress=np.linspace(0, 1, 9))
+    bare = np.exp(5 * frame["progress"])
+    saturated = np.minimum(bare, frame["train_size"] ** 0.5)
+    return compression_dynamics.one_neuron_growth(
+        with_interval(frame, bare.where(frame["source"] == "equation", saturated))
+    )
+
+
+@regression
+def test_neuron_paths():
+    frame = combinations(neuron=[3, 7], source=["net", "equation"], time=np.linspace(0, 1, 9))
+    along = (frame["neuron"] - 5) * (0.3 + 0.2 * frame["time"]) + 0.05 * (frame["source"] == "net")
+    return compression_dynamics.neuron_paths(frame.assign(z_parallel=along, z_perpendicular=2 - 1.9 * frame["time"]))
+
+
+@regression
+def test_nuisances():
+    frame = combinations(variant=["wider", "double precision"], quantity=["Λ at t*", "test error"])
+    return compression_dynamics.nuisances(with_interval(frame, pd.Series([1.0, 1.1, 1.02, 0.9])), "d = 5, p = 256")
+
+
+@regression
+def test_gain_and_compression():
+    frame = combinations(quantity=["error ratio", "amplification"], informative=[2, 3], dimension=[5], train_size=SIZES)
+    return compression_dynamics.gain_and_compression(with_interval(frame, 0.1 * frame["train_size"] ** 0.5 + 0.3))
 
 
 def test_drawing_leaves_the_callers_settings_and_figures_alone():

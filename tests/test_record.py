@@ -96,6 +96,24 @@ def test_a_figure_with_a_tolerance_for_no_column_or_saved_twice_is_refused(recor
         record.figure("values", draw(), FRAME, caption="")
 
 
+def test_a_further_file_is_kept_and_hashed(record, toy):
+    measure(record)
+    assert record.file("film.gif", b"GIF89a", caption="A film.").read_bytes() == b"GIF89a"
+    record.finish()
+    results = load_results(toy.root / "runs" / "own" / "toy")
+    assert results["files"] == [{"name": "film.gif", "caption": "A film."}]
+    assert "film.gif" in results["outputs"] and recording.intact(toy.root / "runs" / "own" / "toy", results)
+
+
+@pytest.mark.parametrize("name", ["results.json", "../film.gif", ".hidden"])
+def test_a_file_that_would_leave_the_folder_or_replace_the_record_is_refused(record, name):
+    with pytest.raises(ReproError, match="expected a plain file name"):
+        record.file(name, b"", caption="")
+    record.file("film.gif", b"", caption="")
+    with pytest.raises(ReproError, match="saved twice"):
+        record.file("film.gif", b"", caption="")
+
+
 def test_a_run_by_hand_is_published_whole(record, toy):
     record.figure("values", draw(), FRAME, caption="Values.")
     measure(record)

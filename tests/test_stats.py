@@ -255,3 +255,19 @@ def test_statistics_of_the_wrong_shape_are_refused():
 def test_fewer_resamples_than_declared_are_refused():
     with pytest.raises(ValueError, match="at least 2000"):
         stats.estimate(mean, np.ones(12), seed=0, resamples=1_000)
+
+
+def test_log_slope_is_the_regression_of_all_logarithms():
+    sizes = np.array([1, 2, 4, 8])
+    values = np.exp(np.random.default_rng(0).normal(size=(12, 4))) * sizes**0.5
+    everything = np.polyfit(np.log(np.tile(sizes, 12)), np.log(values).ravel(), 1)[0]
+    found = stats.log_slope(sizes, values, seed=0)
+    assert found.estimate == pytest.approx(everything) and found.interval[0] < everything < found.interval[1]
+
+
+def test_geometric_mean_of_inverses_is_the_inverse():
+    values = np.exp(np.random.default_rng(0).normal(size=(6, 2)))
+    one, other = stats.geometric_mean(values, seed=0), stats.geometric_mean(1 / values, seed=0)
+    assert np.allclose(one.estimate * other.estimate, 1) and np.allclose(one.lower * other.upper, 1)
+    with pytest.raises(ValueError, match="positive"):
+        stats.geometric_mean([[1.0], [0.0]], seed=0)

@@ -18,14 +18,16 @@ def lazy_exponent(dimension: int) -> float:
     return dimension / (3 * dimension - 2)
 
 
-def feature_exponent(dimension: int) -> float:
-    """Feature-learning exponent (2d − 1) / (3d − 2) of one informative direction (abstract)."""
-    return (2 * dimension - 1) / (3 * dimension - 2)
+def feature_exponent(dimension: int, informative: int = 1) -> float:
+    """Feature-learning exponent (abstract): (2d − 1) / (3d − 2), or (d + d⊥/2) / (3d − 2) from d∥ = 2 on."""
+    if informative == 1:
+        return (2 * dimension - 1) / (3 * dimension - 2)
+    return (dimension + (dimension - informative) / 2) / (3 * dimension - 2)
 
 
-def theory_exponent(regime: Regime, dimension: int) -> float:
-    """The asymptotic exponent of a regime."""
-    return feature_exponent(dimension) if regime == "feature" else lazy_exponent(dimension)
+def theory_exponent(regime: Regime, dimension: int, informative: int = 1) -> float:
+    """The asymptotic exponent of a regime; the lazy one does not depend on the informative directions."""
+    return feature_exponent(dimension, informative) if regime == "feature" else lazy_exponent(dimension)
 
 
 class Curve(NamedTuple):
@@ -79,7 +81,7 @@ def exponent_gain(feature: Curve, lazy: Curve, seed: int) -> stats.Estimate:
     return stats.exponent_difference(feature.sizes, feature.errors, lazy.errors, seed=seed)
 
 
-def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFrame:
+def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int, informative: int = 1) -> pd.DataFrame:
     """Mean test error with its interval, and the theory's slope drawn through the middle of the fitted range.
 
     One row per regime, dimension and size: mean, lower, upper, seeds, theory (NaN below `fit_from`).
@@ -89,7 +91,7 @@ def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFram
         for regime in REGIMES:
             found = curve(rows, regime, dimension)
             mean = stats.mean_interval(found.errors, seed=seed)
-            exponent = theory_exponent(regime, dimension)
+            exponent = theory_exponent(regime, dimension, informative)
             fitted = found.sizes >= fit_from
             # Only the slope is predicted: the line passes through the mean point of the fitted logarithms.
             level = np.exp(np.mean(np.log(mean.estimate[fitted]) + exponent * np.log(found.sizes[fitted])))
@@ -98,14 +100,14 @@ def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFram
     return pd.concat(tables, ignore_index=True)
 
 
-def local_exponents(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def local_exponents(rows: pd.DataFrame, seed: int, informative: int = 1) -> pd.DataFrame:
     """Exponent between neighbouring sizes with its interval, beside the asymptote that the theory predicts."""
     tables = []
     for dimension in _dimensions(rows):
         for regime in REGIMES:
             local = stats.local_exponents(*curve(rows, regime, dimension), seed=seed)
             table = _table(dimension, regime, local.size, local.exponent)
-            tables.append(table.assign(theory=theory_exponent(regime, dimension)))
+            tables.append(table.assign(theory=theory_exponent(regime, dimension, informative)))
     return pd.concat(tables, ignore_index=True)
 
 

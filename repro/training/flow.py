@@ -35,6 +35,7 @@ LINE_SEARCH_GRID = 16  # shares of a Newton step at which its slope is taken
 WORKING_MARGIN = 3.0  # points with yF beyond it are left out ...
 WORKING_TRAVEL = 0.1  # ... until the parameters have moved by this share of their norm; then all are rechecked
 EXPLICIT_FACTOR = 4.0  # longer steps before t*: 1 % in the amplification there against steps ten times shorter
+WEIGHT_TOLERANCE, MARGIN_TOLERANCE = 0.05, 0.1  # defaults of `hinge_flow`
 FIRST_STEP = 0.01  # in s; the step control corrects it within a few steps
 
 
@@ -67,8 +68,8 @@ def hinge_flow(
     labels: Tensor,
     output_scale: float,
     *,
-    weight_tolerance: float = 0.05,
-    margin_tolerance: float = 0.1,
+    weight_tolerance: float = WEIGHT_TOLERANCE,
+    margin_tolerance: float = MARGIN_TOLERANCE,
     step_limit: int = 20_000,
     stop_at_t_star: bool = False,
     observe: Callable[[FlowState], None] | None = None,

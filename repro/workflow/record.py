@@ -113,6 +113,7 @@ class Record:
         self.claims = {claim.id: claim for claim in claims.of_notebook(claims.load(project), context.notebook)}
         self.measurements: list[Measurement] = []
         self.figures: list[dict[str, Any]] = []
+        self.files: list[dict[str, str]] = []
         self.counts = {"started": 0, "finished": 0, "failed": 0, "reused": 0}
         self.clock = (time.monotonic(), time.process_time())
         self.staging = Path(context.staging)
@@ -169,6 +170,18 @@ class Record:
             figure.savefig(self.staging / f"{name}.svg", metadata={"Date": None})
         self.figures.append({"name": name, "caption": caption, "tolerance": dict(tolerance or {})})
         return Image(filename=str(self.staging / f"{name}.png"))
+
+    def file(self, name: str, content: bytes, *, caption: str) -> Path:
+        """Save one more file beside the figures, such as an animation; the report links it by its caption.
+
+        Its hash is recorded with the others, but only figures' numbers are compared between runs.
+        """
+        path = self.staging / name
+        if Path(name).name != name or name.startswith(".") or name == RESULTS or path.exists():
+            raise ReproError(f"file {name}: {'saved twice' if path.exists() else 'expected a plain file name'}")
+        path.write_bytes(content)
+        self.files.append({"name": name, "caption": caption})
+        return path
 
     def measure(
         self,
@@ -244,6 +257,7 @@ class Record:
             "claims": self._judged(),
             "measurements": [asdict(m) for m in self.measurements],
             "figures": self.figures,
+            "files": self.files,
             "counts": self.counts,
             "provenance": provenance(self.project, self.context, self.parameters["workers"]),
             "cost": {

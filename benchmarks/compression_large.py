@@ -1,0 +1,91 @@
+"""Large nets of the stripe: time to the last margin, and memory as a function of the training points p.
+
+Every net trains in a process of its own, so that its peak memory is its own. At the start of the implicit stage all p
+points and h neurons are in the working set; the largest matrices are of shape (p, h) in float32: pre-activations and
+masks of all points, and the working set's copies. The linear solve adds the points *at* the margin, f of them, with
+(f, h) and (f, f) matrices in float64. Stated bound: BASE + 6 p h · 4 bytes + (3 f h + 3 f²) · 8 bytes, f = p / 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import time
+from typing import NamedTuple
+
+import torch
+
+from repro.experiments.compression import draw_problem
+from repro.geometry.compression import amplification
+from repro.training.flow import hinge_flow
+
+DIMENSION, WIDTH, OUTPUT_SCALE = 5, 300, 1e-6
+BASE = 32 * 2**20  # bytes: the allocator's own
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in kibibytes elsewhere
+
+
+class Measurement(NamedTuple):
+    """One trained net."""
+
+    cpu: float  # s
+    memory: int  # bytes above what the process held before training
+    steps: int
+    converged: bool
+    amplification: float  # Λ_A at t*
+
+
+def measure(train_size: int) -> Measurement:
+    torch.set_num_threads(1)
+    hinge_flow(*_arguments(32))  # warm up: libraries and thread pools count as held before
+    arguments = _arguments(train_size)
+    before, start = _peak(), time.process_time()
+    flow = hinge_flow(*arguments)
+    cpu = time.process_time() - start
+    steps = flow.explicit_steps + flow.implicit_steps
+    return Measurement(cpu, _peak() - before, steps, flow.converged, amplification(flow.at_t_star.weight))
+
+
+def bound(train_size: int) -> float:
+    """The stated bound in bytes, without the base."""
+    at_margin = train_size / 2
+    return 6 * train_size * WIDTH * 4 + (3 * at_margin * WIDTH + 3 * at_margin**2) * 8
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024, 2048, 4096, 8192], help="training points")
+    parser.add_argument("--judged", type=int, default=4096, help="size that has to meet the CPU limit")
+    parser.add_argument("--required", type=float, default=30.0, help="exit 1 above these CPU s there")
+    options = parser.parse_args()
+    print(f"d = {DIMENSION}, h = {WIDTH}, alpha = {OUTPUT_SCALE:g}, float32, one thread, from start to last margin")
+    print(f"{'p':>5} {'CPU s':>7} {'steps':>6} {'Lambda(t*)':>10} {'MiB':>6} {'stated':>7} {'MiB per p':>9}")
+    failures = []
+    for size in options.sizes:
+        with multiprocessing.get_context("spawn").Pool(1) as pool:
+            row = pool.apply(measure, (size,))
+        print(
+            f"{size:5d} {row.cpu:7.2f} {row.steps:6d} {row.amplification:10.1f} {row.memory / 2**20:6.0f} "
+            f"{bound(size) / 2**20:7.0f} {row.memory / 2**20 / size:9.4f}",
+            flush=True,
+        )
+        if not row.converged or row.memory > bound(size) + BASE:
+            failures.append(f"p = {size}: {'above the stated memory' if row.converged else 'not every margin reached'}")
+        if size == options.judged and row.cpu > options.required:
+            failures.append(f"p = {size}: above {options.required:g} CPU s")
+    print("\n".join(failures))
+    return bool(failures)
+
+
+def _arguments(train_size: int) -> tuple:
+    problem = draw_problem(DIMENSION, train_size, 0, WIDTH, device="cpu")
+    return problem.network, *problem.train, OUTPUT_SCALE
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
