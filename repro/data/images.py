@@ -89,6 +89,36 @@ def load(name: Name, split: Split) -> Images:
     return _sample(split) if name == "fashion-mnist-sample" else _full(name, split)
 
 
+def draw_balanced(classes: np.ndarray, points: int, generator: np.random.Generator) -> np.ndarray:
+    """Indices of a random draw in which the classes take turns, (points,): each appears equally often, give or take one.
+
+    Raises:
+        ValueError: if points < 1 or a class has too few members.
+    """
+    present = np.unique(classes)
+    rounds = -(-points // len(present))
+    fewest = int(np.bincount(classes)[present].min())
+    if not 1 <= points <= fewest * len(present):
+        raise ValueError(f"expected 1 to {fewest * len(present)} points ({fewest} in the smallest class), got {points}")
+    shuffled = [generator.permutation(np.flatnonzero(classes == number))[:rounds] for number in present]
+    turns: np.ndarray = np.stack([generator.permutation(column) for column in np.stack(shuffled, 1)]).ravel()[:points]
+    return turns
+
+
+def parity(classes: np.ndarray) -> np.ndarray:
+    """Labels +1 for even and −1 for odd class numbers, float32."""
+    labels: np.ndarray = 1 - 2 * (classes % 2).astype(np.float32)
+    return labels
+
+
+def standardised(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Subtract the mean image (28, 28) and scale each image to norm 28 = √784: (points, 1, 28, 28) float32."""
+    centred = images - mean
+    norms = np.sqrt((centred**2).sum((1, 2), keepdims=True))
+    scaled: np.ndarray = (SIDE * centred / norms)[:, None].astype(np.float32)
+    return scaled
+
+
 def make_sample(target: Path = SAMPLE) -> str:
     """Write the sample from full Fashion-MNIST: the first 400 training and 200 test images of each class.
 

@@ -96,7 +96,7 @@ def kernel_cell(
         soft = partial(soft_margin_svm, penalty=LAST_LAYER_PENALTY)
         found.append(("test_error", name, 0, _kernel_error(kernel, fresh, test, hard_margin_svm)))
         found.append(("test_error", f"last_layer_{name}", 0, _kernel_error(last, fresh, test, soft)))
-        found.extend(_principal_components(name, kernel(fresh.inputs), fresh.labels, permutations, permute))
+        found.extend(principal_components(name, kernel(fresh.inputs), fresh.labels, permutations, permute))
     return [{**parameters, "quantity": q, "subject": s, "rank": r, "value": v} for q, s, r, v in found]
 
 
@@ -111,6 +111,30 @@ def laplace(x: Tensor, y: Tensor | None = None) -> Tensor:
     """Laplace kernel exp(−|x − y|/σ) of bandwidth 100, (p, q): the cusp of the ReLU NTK without a network."""
     distance = torch.cdist(x, x if y is None else y, compute_mode="donot_use_mm_for_euclid_dist")
     return (-distance / BANDWIDTH).exp_()
+
+
+def principal_components(
+    name: str, gram: Tensor, labels: Tensor, permutations: int, generator: np.random.Generator
+) -> Iterator[tuple[str, str, int, float]]:
+    """Kernel PCA of a Gram matrix (p, p) with labels (p,), at least 10 of them: (quantity, subject, rank, value).
+
+    The information and the share of ranks 1 to 10 and the alignment, of `name`, and as a baseline their averages over
+    random permutations of the labels.
+    """
+    vectors = label_projection(gram, labels).eigenvectors[:, :TOP].cpu().numpy()  # (p, 10)
+    kernel, y = gram.cpu().numpy(), labels.cpu().numpy()
+
+    def measures(labels: np.ndarray) -> np.ndarray:
+        information = [coordinate_information(vector, labels) for vector in vectors.T]
+        share = (labels @ vectors) ** 2 / len(labels)
+        return np.array([*information, *share, label_alignment(kernel, labels)])
+
+    baseline = np.mean([measures(generator.permutation(y)) for _ in range(permutations)], axis=0)
+    for subject, values in ((name, measures(y)), (f"{name}, labels permuted", baseline)):
+        for rank in range(TOP):
+            yield "information", subject, rank + 1, float(values[rank])
+            yield "share", subject, rank + 1, float(values[TOP + rank])
+        yield "alignment", subject, 0, float(values[-1])
 
 
 def _stand_ins(factor: float, factor_b: float) -> dict[str, Kernel]:
@@ -146,23 +170,3 @@ def _kernel_error(
 
 def _error(output: Tensor, labels: Tensor) -> float:
     return float((output.cpu() * labels.cpu() <= 0).double().mean())
-
-
-def _principal_components(
-    name: str, gram: Tensor, labels: Tensor, permutations: int, generator: np.random.Generator
-) -> Iterator[tuple[str, str, int, float]]:
-    """Information, share and alignment with the labels and, as a baseline, with permuted ones."""
-    vectors = label_projection(gram, labels).eigenvectors[:, :TOP].cpu().numpy()  # (p, 10)
-    kernel, y = gram.cpu().numpy(), labels.cpu().numpy()
-
-    def measures(labels: np.ndarray) -> np.ndarray:
-        information = [coordinate_information(vector, labels) for vector in vectors.T]
-        share = (labels @ vectors) ** 2 / len(labels)
-        return np.array([*information, *share, label_alignment(kernel, labels)])
-
-    baseline = np.mean([measures(generator.permutation(y)) for _ in range(permutations)], axis=0)
-    for subject, values in ((name, measures(y)), (f"{name}, labels permuted", baseline)):
-        for rank in range(TOP):
-            yield "information", subject, rank + 1, float(values[rank])
-            yield "share", subject, rank + 1, float(values[TOP + rank])
-        yield "alignment", subject, 0, float(values[-1])
