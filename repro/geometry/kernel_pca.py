@@ -90,9 +90,7 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
     if not 1 <= neighbours <= fewest:
         raise ValueError(f"neighbours must lie between 1 and the smaller class ({fewest}), got {neighbours}")
     points = np.asarray(coordinate, dtype=np.float64)[:, None]
-    plus, minus = (
-        cKDTree(points[labels == sign]).query(points, k=[neighbours])[0][:, 0] for sign in (1.0, -1.0)
-    )
+    plus, minus = (cKDTree(points[labels == sign]).query(points, k=[neighbours])[0][:, 0] for sign in (1.0, -1.0))
     total = plus + minus
     chance = np.divide(minus, total, out=np.full_like(total, 0.5), where=total > 0)
     entropy = -sum(share * np.log2(share, out=np.zeros_like(share), where=share > 0) for share in (chance, 1 - chance))

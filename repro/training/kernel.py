@@ -103,9 +103,7 @@ def _fit(kernel: np.ndarray, labels: np.ndarray, penalty: float, tolerance: floa
     return SupportVectorMachine(machine.support_.astype(np.int64), machine.dual_coef_[0], float(machine.intercept_[0]))
 
 
-def _checked(
-    gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
     kernel = np.ascontiguousarray(torch.as_tensor(gram).detach().cpu().numpy(), dtype=np.float64)
     y = np.asarray(torch.as_tensor(labels).detach().cpu().numpy(), dtype=np.float64)
     _check(kernel, y, tolerance)
