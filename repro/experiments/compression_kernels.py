@@ -1,4 +1,4 @@
-"""The tangent kernel of a net before and after training on the stripe (arXiv 2007.11471), as kernel PCA and as a learner.
+"""The tangent kernel of a net before and after training on the stripe (arXiv 2007.11471): kernel PCA and learning.
 
 A cell takes plain scalars and returns rows of plain scalars, one number a row. Training data, test data and initial
 weights are those of `experiments.compression.learning_curve_cell` at the same seed, dimension and size.
@@ -48,8 +48,8 @@ def kernel_cell(
     Rows hold the parameters and `quantity`, `subject`, `rank` (0 where it has no meaning), `value`:
 
         test_error   share of fresh points on the wrong side; subject is the learner:
-                     net; analytic, stretched, stretched_B, wrong_axis, laplace, laplace_stretched (on the training points);
-                     initial, final, last_layer_initial, last_layer_final (NTKs of the net, on as many fresh points)
+                     net; analytic, stretched, stretched_B, wrong_axis, laplace, laplace_stretched (on the training
+                     points); initial, final, last_layer_initial, last_layer_final (NTKs, on as many fresh points)
         information  I(φ_r; y) in bits, of rank 1 to 10, with `initial`, `final`, and each with labels permuted
         share        share of |y|² on φ_r, the same
         alignment    y·K y/(p |K|), the same
@@ -154,7 +154,8 @@ def _stand_ins(factor: float, factor_b: float) -> dict[str, Kernel]:
 
 
 def _tangent_kernels(network: ShallowNetwork) -> tuple[Kernel, Kernel]:
-    """The NTK of a net, and the part of it that comes from the readout; float64, since the trained one is nearly singular."""
+    """The NTK of a net, and the part of it that comes from the readout."""
+    # in double precision, since the trained one is nearly singular
     weight, bias, readout = (tensor.double() for tensor in (network.weight, network.bias, network.readout))
     return partial(shallow_ntk, weight, bias, readout), partial(shallow_ntk, weight, bias, torch.zeros_like(readout))
 
@@ -164,7 +165,7 @@ def _kernel_error(
 ) -> float:
     learned = machine(kernel(train.inputs), train.labels)
     support = train.inputs[torch.from_numpy(learned.support).to(train.inputs.device)]
-    decision = [learned.decision(kernel(chunk, support)) for chunk in test.inputs.split(CHUNK)]
+    decision = [learned.decision(kernel(chunk, support)) for chunk in torch.split(test.inputs, CHUNK)]
     return _error(torch.from_numpy(np.concatenate(decision)), test.labels)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -47,7 +47,7 @@ def jacobian(network: nn.Module, x: Tensor, batch_size: int = BATCH) -> Tensor:
     return rows
 
 
-def _layers(network: nn.Module, parameters: dict[str, Tensor]) -> dict[str, nn.Linear | nn.Conv2d]:
+def _layers(network: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, nn.Linear | nn.Conv2d]:
     """The linear and convolution layers that hold all the parameters, by name; none if others hold some of them."""
     layers = {
         name: module
@@ -105,7 +105,7 @@ def _weight_gradient(layer: nn.Linear | nn.Conv2d, start: Tensor, end: Tensor) -
     return torch.bmm(end.reshape(batch * groups, -1, places), patches.transpose(1, 2)).reshape(batch, -1)
 
 
-def _by_vmap(network: nn.Module, parameters: dict[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
+def _by_vmap(network: nn.Module, parameters: Mapping[str, Tensor], inputs: Tensor) -> dict[str, Tensor]:
     held = {name: value.detach() for name, value in parameters.items()}
 
     def output(values: dict[str, Tensor], example: Tensor) -> Tensor:
@@ -125,7 +125,7 @@ def _trained(layer: nn.Module) -> bool:
     return any(value.requires_grad for value in layer.parameters(recurse=False))
 
 
-def _check(network: nn.Module, parameters: dict[str, Tensor], x: Tensor, batch_size: int) -> None:
+def _check(network: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, batch_size: int) -> None:
     if not parameters:
         raise ValueError("the network has no parameter that requires a gradient")
     kinds = {(value.dtype, value.device) for value in parameters.values()}

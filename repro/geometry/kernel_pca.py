@@ -39,8 +39,9 @@ def label_projection(gram: Array, labels: Array) -> Projection:
 def label_alignment(gram: Array, labels: Array) -> float:
     """Alignment of a kernel with its labels, A = y·K y / (|K|_F |y|²).
 
-    It lies between 0 and 1 for a positive kernel, and is 1 for K = y yᵀ. For ±1 labels |y|² = p. Kernel-target alignment
-    of Cristianini et al. (2001); arguments and errors as `label_projection`, and ValueError for a kernel that is zero.
+    It lies between 0 and 1 for a positive kernel, and is 1 for K = y yᵀ. For ±1 labels |y|² = p. It is the
+    kernel-target alignment of Cristianini et al. (2001). Arguments and errors are those of `label_projection`, and
+    ValueError for a kernel that is zero.
 
     Example:
         >>> y = np.array([1.0, -1.0])
@@ -90,10 +91,12 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
     if not 1 <= neighbours <= fewest:
         raise ValueError(f"neighbours must lie between 1 and the smaller class ({fewest}), got {neighbours}")
     points = np.asarray(coordinate, dtype=np.float64)[:, None]
-    plus, minus = (cKDTree(points[labels == sign]).query(points, k=[neighbours])[0][:, 0] for sign in (1.0, -1.0))
+    trees = (cKDTree(points[labels == sign]) for sign in (1.0, -1.0))
+    plus, minus = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
     total = plus + minus
     chance = np.divide(minus, total, out=np.full_like(total, 0.5), where=total > 0)
-    entropy = -sum(share * np.log2(share, out=np.zeros_like(share), where=share > 0) for share in (chance, 1 - chance))
+    both = np.stack([chance, 1 - chance])
+    entropy = -(both * np.log2(both, out=np.zeros_like(both), where=both > 0)).sum(0)
     return float(1 - entropy.mean())
 
 

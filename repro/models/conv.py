@@ -14,10 +14,10 @@ SWISH_GAIN = 1.6768  # makes E[(gain · z · sigmoid(z))²] = 1 for z ~ N(0, 1)
 class MobileNetwork(nn.Module):
     """The network of 16 convolutions of arXiv 2007.11471 (released code), with one output and h the unit of width.
 
-    Channels: input 1 → 5×5 stem, stride 2: 4h → depth-wise separable 5×5: 2h → two inverted residual blocks: h → two more:
-    3h → 1×1 head: 20h → global average → linear. Each group of blocks halves the image. Parameters are N(0, 1) and the
-    factors 1/√fan-in (1/fan-in in the last layer) stand outside them, so that all learn at comparable rates; only the last
-    layer has a bias, which starts at 0 (its start cannot matter to f − f₀).
+    Channels: input 1 → 5×5 stem, stride 2: 4h → depth-wise separable 5×5: 2h → two inverted residual blocks: h → two
+    more: 3h → 1×1 head: 20h → global average → linear. Each group of blocks halves the image. Parameters are N(0, 1)
+    and the factors 1/√fan-in (1/fan-in in the last layer) stand outside them, so that all learn at comparable rates;
+    only the last layer has a bias, which starts at 0 (its start cannot matter to f − f₀).
     """
 
     def __init__(self, width: int, generator: np.random.Generator, dtype: torch.dtype = torch.float32) -> None:
@@ -43,11 +43,13 @@ class MobileNetwork(nn.Module):
             for parameter in self.parameters():  # drawn in float64, so that precisions start from the same net
                 parameter.copy_(torch.from_numpy(generator.standard_normal(parameter.shape)))
             self.readout.bias.zero_()
-        self.to(dtype=dtype, memory_format=torch.channels_last)  # twice as fast on the CPU
+        self.to(dtype)
+        nn.utils.convert_conv2d_weight_memory_format(self, torch.channels_last)  # twice as fast on the CPU
 
     def features(self, images: Tensor) -> Tensor:
         """Inputs of the last layer, scaled as it sees them: (points, 20h) for images (points, 1, side, side)."""
-        return self.body(images).mean((2, 3)) / self.readout.in_features
+        averages: Tensor = self.body(images).mean((2, 3))
+        return averages / self.readout.in_features
 
     def forward(self, images: Tensor) -> Tensor:
         """Outputs f, shape (points,)."""

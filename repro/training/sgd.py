@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -17,11 +18,14 @@ LARGEST_MOVE = 0.02  # of a step, relative to the norm of the parameters
 NEGLIGIBLE = 1e-4  # a batch with a smaller mean soft hinge is skipped: L and g underflow, and L/|g|² becomes 0/0
 
 
+Network = TypeVar("Network", bound=nn.Module)
+
+
 @dataclass(frozen=True)
-class MarginTraining:
+class MarginTraining(Generic[Network]):
     """Outcome of `train_to_margin`."""
 
-    network: nn.Module
+    network: Network
     epochs: int
     steps: int  # batches that were not skipped
     smallest_margin: float
@@ -29,7 +33,7 @@ class MarginTraining:
 
 
 def train_to_margin(
-    network: nn.Module,
+    network: Network,
     inputs: Tensor,
     labels: Tensor,
     output_scale: float,
@@ -37,12 +41,12 @@ def train_to_margin(
     *,
     batch_size: int = 32,
     epoch_limit: int = 2000,
-) -> MarginTraining:
+) -> MarginTraining[Network]:
     """Train F = α (f − f₀) by plain stochastic gradient descent until every margin yF exceeds 1.
 
     The loss of a batch is the mean of softplus(s (1 − yF))/s, s = 3, a soft hinge; without momentum. A step along −g is
-    min(L/(2|g|²), 0.02 |W|/|g|) long: Polyak's step, capped. It replaces the adaptive controller of the released code of
-    arXiv 2007.11471, which follows the gradient flow by the same two quantities, loss and move.
+    min(L/(2|g|²), 0.02 |W|/|g|) long: Polyak's step, capped. It replaces the adaptive controller of the released code
+    of arXiv 2007.11471.
 
     Args:
         network: the net at time 0, which also defines f₀; it is not changed. From (points, ...) to (points,).
@@ -59,12 +63,12 @@ def train_to_margin(
     """
     _check(inputs, labels, output_scale, batch_size, epoch_limit)
     trained = copy.deepcopy(network)
-    parameters = list(trained.parameters())
+    parameters: list[Tensor] = list(trained.parameters())
     with torch.no_grad():
         start = _outputs(network, inputs)
     steps, epoch, smallest = 0, 0, -math.inf
     while epoch < epoch_limit and smallest <= 1:
-        for batch in torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device).split(batch_size):
+        for batch in torch.split(torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device), batch_size):
             margins = labels[batch] * output_scale * (trained(inputs[batch]) - start[batch])
             loss = softplus(SHARPNESS * (1 - margins)).mean() / SHARPNESS
             if float(loss.detach()) >= NEGLIGIBLE:
@@ -87,7 +91,7 @@ def _descend(parameters: list[Tensor], gradients: list[Tensor], loss: float) -> 
 
 
 def _outputs(network: nn.Module, inputs: Tensor) -> Tensor:
-    return torch.cat([network(chunk) for chunk in inputs.split(256)])
+    return torch.cat([network(chunk) for chunk in torch.split(inputs, 256)])
 
 
 def _check(inputs: Tensor, labels: Tensor, output_scale: float, batch_size: int, epoch_limit: int) -> None:
