@@ -27,19 +27,19 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "initial": {"color": style.ORANGE, "marker": "^", "linestyle": "--", "label": "initial NTK, fresh set"},
     "final": {"color": style.BLUE, "marker": "v", "linestyle": "-", "label": "final NTK, fresh set"},
     "stretched": {"color": style.GREEN, "marker": "D", "linestyle": "-.", "label": "analytic NTK, stretched"},
-    "stretched_B": {"color": style.GREEN, "marker": "d", "linestyle": ":", "label": "analytic NTK, stretched by Λ_B"},
+    "stretched_B": {"color": style.GREEN, "marker": "d", "linestyle": ":", "label": "analytic NTK, stretched by $\\Lambda_B$"},
     "wrong_axis": {"color": style.GREY, "marker": "X", "linestyle": ":", "label": "analytic NTK, wrong axis kept"},
-    "last_layer_initial": {"color": style.YELLOW, "marker": "<", "linestyle": ":", "label": "last layer, before"},
+    "last_layer_initial": {"color": style.PINK, "marker": "<", "linestyle": ":", "label": "last layer, before"},
     "last_layer_final": {"color": style.SKY, "marker": ">", "linestyle": ":", "label": "last layer, after"},
     "laplace": {"color": style.BROWN, "marker": "P", "linestyle": ":", "label": "Laplace kernel"},
-    "laplace_stretched": {"color": style.PINK, "marker": "*", "linestyle": ":", "label": "Laplace kernel, stretched"},
+    "laplace_stretched": {"color": style.BROWN, "marker": "*", "linestyle": ":", "label": "Laplace kernel, stretched"},
 }
 QUANTITIES = {
     "information": "I(φ₁; y) (bits)",
     "share": "share of |y|² on top 10",
     "alignment": "alignment y·Ky / (p |K|)",
 }
-SPECTRA = {"information": "I(φ_r; y) (bits)", "share": "share of |y|² on φ₁ … φ_r"}
+SPECTRA = {"information": "I(φᵣ; y) (bits)", "share": "share of |y|² on φ₁ … φᵣ"}
 
 
 @style.styled
@@ -106,7 +106,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     learners = list(frame["learner"].unique())
     for axis, (title, part) in zip(axes, rows, strict=True):
         for number, learner in enumerate(learners):
-            shift = 1.04 ** (number - (len(learners) - 1) / 2)  # so that bars do not hide one another
+            shift = 1.025 ** (number - (len(learners) - 1) / 2)  # so that bars do not hide one another
             chosen = part[part["learner"] == learner]
             shifted = chosen.assign(train_size=chosen["train_size"] * shift)
             _with_interval(axis, shifted, "train_size", LEARNERS[learner])
