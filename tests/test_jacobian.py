@@ -74,26 +74,12 @@ def test_batch_and_block_size_change_nothing(monkeypatch):
     assert torch.allclose(empirical_ntk(network, x, x[:5]), whole[:, :5], rtol=1e-12)
 
 
-def test_a_layer_called_twice_takes_the_general_way():
-    class Twice(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner, self.readout = nn.Linear(3, 3), nn.Linear(3, 1)
-
-        def forward(self, x):
-            return self.readout(torch.tanh(self.inner(torch.tanh(self.inner(x)))))
-
-    torch.manual_seed(0)
-    network, x = Twice().double(), points(4, 3)
-    assert torch.allclose(jacobian(network, x), autograd_rows(network, x), rtol=1e-10)
-
-
 def test_frozen_parameters_are_left_out_and_the_network_is_not_changed():
     network, x = convolutional(), points(3, 2, 14, 14)
     network[0].weight.requires_grad_(False)
     expected = sum(value.numel() for value in network.parameters() if value.requires_grad)
     assert jacobian(network, x).shape == (3, expected)
-    assert all(not layer._forward_hooks and layer.weight.grad is None for layer in network if hasattr(layer, "weight"))
+    assert all(value.grad is None for value in network.parameters())
 
 
 @pytest.mark.parametrize(
@@ -105,13 +91,11 @@ def test_frozen_parameters_are_left_out_and_the_network_is_not_changed():
         (nn.Linear(3, 1), torch.full((4, 3), torch.nan), "non-finite"),
         (nn.Flatten(), torch.ones(4, 3), "no parameter"),
         (nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1)), torch.ones(4, 3), "batch normalisation"),
-        (nn.Conv2d(1, 1, 3, padding="valid"), torch.ones(2, 1, 3, 3), "padding='valid'"),
     ],
 )
 def test_bad_arguments_are_named(network, x, message):
-    wrapped = nn.Sequential(network, nn.Flatten()) if isinstance(network, nn.Conv2d) else network
     with pytest.raises(ValueError, match=message):
-        jacobian(wrapped, x)
+        jacobian(network, x)
 
 
 def test_bad_batch_size_is_named():

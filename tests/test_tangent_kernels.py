@@ -113,7 +113,14 @@ def rows_of(curves, quantity="test_error", ranks=(0,)):
     """Rows of two seeds at sizes 100 and 400: value(size) of each subject, with a factor of the seed."""
     return pd.DataFrame(
         [
-            {"seed": seed, "train_size": p, "quantity": quantity, "subject": subject, "rank": rank, "value": f(p) * factor}
+            {
+                "seed": seed,
+                "train_size": p,
+                "quantity": quantity,
+                "subject": subject,
+                "rank": rank,
+                "value": f(p) * factor,
+            }
             for subject, f in curves.items()
             for p in (100, 400)
             for seed, factor in ((0, 0.9), (1, 1.1))

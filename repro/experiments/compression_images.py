@@ -25,7 +25,7 @@ Row = dict[str, Any]  # column name -> bool, int, float, str or None
 
 PENALTY = 1e6  # of the kernel machines: as good as infinite, but finite, since the kernels are in single precision
 FRESH_SHARE = 3  # the last third of the training split is kept for the kernel sets, so that they are fresh
-BATCH = 128  # images whose Jacobian is taken at once
+BATCH = 64  # images that pass through the net at once
 
 
 def image_cell(

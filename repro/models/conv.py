@@ -66,7 +66,7 @@ class Convolution(nn.Module):
         self.factor = 1 / math.sqrt(inputs // groups * size**2)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Convolve; the factor stands at the output, where per-example gradients of a plain layer can be taken."""
+        """Convolve and scale."""
         output: Tensor = self.layer(images) * self.factor
         return output
 

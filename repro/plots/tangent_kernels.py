@@ -27,7 +27,12 @@ LEARNERS: dict[str, dict[str, Any]] = {
     "initial": {"color": style.ORANGE, "marker": "^", "linestyle": "--", "label": "initial NTK, fresh set"},
     "final": {"color": style.BLUE, "marker": "v", "linestyle": "-", "label": "final NTK, fresh set"},
     "stretched": {"color": style.GREEN, "marker": "D", "linestyle": "-.", "label": "analytic NTK, stretched"},
-    "stretched_B": {"color": style.GREEN, "marker": "d", "linestyle": ":", "label": "analytic NTK, stretched by $\\Lambda_B$"},
+    "stretched_B": {
+        "color": style.GREEN,
+        "marker": "d",
+        "linestyle": ":",
+        "label": "analytic NTK, stretched by $\\Lambda_B$",
+    },
     "wrong_axis": {"color": style.GREY, "marker": "X", "linestyle": ":", "label": "analytic NTK, wrong axis kept"},
     "last_layer_initial": {"color": style.PINK, "marker": "<", "linestyle": ":", "label": "last layer, before"},
     "last_layer_final": {"color": style.SKY, "marker": ">", "linestyle": ":", "label": "last layer, after"},
