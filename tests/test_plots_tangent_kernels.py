@@ -63,6 +63,18 @@ def test_tangent_learning_curves_of_one_task():
 
 
 @regression
+def test_single_ratios():
+    pairs = [("net", "lazy"), ("final", "initial")]
+    tables = [
+        pd.DataFrame({"numerator": one, "denominator": two, "train_size": size, "seed": range(4),
+                      "ratio": np.array([0.6, 0.8, 0.9, 1.2]) * factor})
+        for (one, two), factor in zip(pairs, (1.0, 0.9), strict=True)
+        for size in (100, 400)
+    ]  # fmt: skip
+    return plots.single_ratios(pd.concat(tables, ignore_index=True))
+
+
+@regression
 def test_against_net():
     ratio = np.array([3.0, 4.0, 1.2, 0.6, 9.0])
     learners = ["analytic", "initial", "final", "stretched_B", "wrong_axis"]

@@ -141,6 +141,12 @@ def test_ratios_and_exponents_of_power_laws():
     assert analysis.share_of_runs(rows, "net", "final", 0.2) == 0.5  # at 400 only
 
 
+def test_single_ratios_are_those_of_each_seed_and_size():
+    rows = rows_of({"net": lambda p: p**-0.7, "lazy": lambda p: p**-0.4})
+    found = analysis.single_ratios(rows, [("net", "lazy")])
+    assert len(found) == 4 and found["ratio"].to_numpy() == pytest.approx(found["train_size"].to_numpy() ** -0.3)
+
+
 def test_changes_average_sizes_and_sum_shares():
     rows = rows_of({"initial": lambda p: 0.01, "final": lambda p: p / 1e4}, "share", ranks=range(1, 11))
     change = analysis.change(rows, "share", seed=0)

@@ -89,6 +89,16 @@ def against_net(rows: pd.DataFrame, learners: Sequence[str], seed: int) -> pd.Da
     return pd.DataFrame([[name, found.estimate, *found.interval, found.n] for name, found in ratios], columns=columns)
 
 
+def single_ratios(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Ratio of test errors of each pair of learners, net by net: numerator, denominator, train_size, seed, ratio."""
+    tables = []
+    for numerator, denominator in pairs:
+        ratio = table(rows, "test_error", numerator) / table(rows, "test_error", denominator)
+        long = ratio.rename_axis(columns="train_size").stack().rename("ratio").reset_index()
+        tables.append(long.assign(numerator=numerator, denominator=denominator))
+    return pd.concat(tables, ignore_index=True)
+
+
 def before_and_after(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     """Information, share and alignment of both kernels and of their baselines against size, with intervals."""
     tables = []

@@ -156,6 +156,26 @@ def against_net(frame: pd.DataFrame) -> Figure:
     return figure
 
 
+@style.styled
+def single_ratios(frame: pd.DataFrame) -> Figure:
+    """Ratio of test errors of pairs of learners, one mark for each net, a line of marks per pair and size.
+
+    Args:
+        frame: columns numerator, denominator (keys of `LEARNERS`), train_size, seed, ratio.
+    """
+    lines = list(frame.groupby(["numerator", "denominator", "train_size"], sort=False))
+    figure, (axis,) = style.panels(1, width=5.0, height=0.7 + 0.3 * len(lines))
+    for height, ((numerator, _, _), part) in enumerate(lines):
+        look = LEARNERS[numerator]
+        axis.plot(part["ratio"], [height] * len(part), look["marker"], color=look["color"], fillstyle="none")
+    axis.axvline(1.0, color="0.2", linewidth=0.8)
+    names = [f"{LEARNERS[one]['label']}\n/ {LEARNERS[two]['label']}, p = {size}" for (one, two, size), _ in lines]
+    axis.set_yticks(range(len(lines)), names)
+    axis.set(ylim=(len(lines) - 0.5, -0.5), xlabel="ratio of test errors (a mark for each net)", xlim=(0, None))
+    axis.grid(axis="y", color="0.9", linewidth=0.6)
+    return figure
+
+
 def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Title and part of the frame for each dimension; no title where there is none."""
     if "dimension" not in frame:
