@@ -94,7 +94,7 @@ def single_ratios(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.Da
     tables = []
     for numerator, denominator in pairs:
         ratio = table(rows, "test_error", numerator) / table(rows, "test_error", denominator)
-        long = ratio.rename_axis(columns="train_size").stack().rename("ratio").reset_index()
+        long = ratio.reset_index().melt("seed", var_name="train_size", value_name="ratio")
         tables.append(long.assign(numerator=numerator, denominator=denominator))
     return pd.concat(tables, ignore_index=True)
 
