@@ -20,7 +20,7 @@ KERNEL_LOOK: dict[str, dict[str, Any]] = {  # colour, marker and line tell the c
         "color": "0.3", "marker": "+", "linestyle": "-.", "label": "after, labels permuted",
     },
 }  # fmt: skip
-LEARNERS: dict[str, dict[str, Any]] = {
+LEARNERS: dict[Any, dict[str, Any]] = {
     "net": {"color": "black", "marker": "o", "linestyle": "-", "label": "net"},
     "analytic": {"color": style.VERMILION, "marker": "s", "linestyle": "--", "label": "analytic NTK"},
     "lazy": {"color": style.VERMILION, "marker": "s", "linestyle": "--", "label": "initial NTK, training set"},
