@@ -4,7 +4,7 @@ import torch
 
 from repro.data.synthetic import stripe
 from repro.geometry.ntk import relu_ntk
-from repro.training.kernel import hard_margin_svm
+from repro.training.kernel import hard_margin_svm, soft_margin_svm
 
 
 def stripe_problem(points=200, dimension=4):
@@ -61,6 +61,24 @@ def test_flipped_labels_flip_the_decision():
 def test_inseparable_classes_are_an_error():
     with pytest.raises(RuntimeError, match="not separable"):
         hard_margin_svm(np.ones((4, 4)), np.array([1.0, -1.0, 1.0, -1.0]))
+
+
+def test_soft_margin_with_a_large_penalty_is_the_hard_margin():
+    labels, gram = stripe_problem()
+    hard, soft = hard_margin_svm(gram, labels), soft_margin_svm(gram, labels, penalty=1e12)
+    assert np.array_equal(hard.coefficients, soft.coefficients) and hard.offset == soft.offset
+
+
+def test_soft_margin_lets_classes_overlap_and_bounds_their_weight():
+    x = np.array([[-2.0], [-1.0], [1.0], [2.0], [1.5]])
+    labels, gram = np.array([-1.0, -1.0, 1.0, 1.0, -1.0]), x @ x.T
+    with pytest.raises(RuntimeError, match="not separable"):
+        hard_margin_svm(gram, labels)
+    machine = soft_margin_svm(gram, labels, penalty=1.0)
+    assert (machine.decision(gram[:, machine.support]) * labels > 0).tolist() == [True, True, True, True, False]
+    assert np.abs(machine.coefficients).max() <= 1.0 / gram.diagonal().mean() + 1e-12
+    with pytest.raises(ValueError, match="penalty must be positive, got 0"):
+        soft_margin_svm(gram, labels, penalty=0)
 
 
 @pytest.mark.parametrize(

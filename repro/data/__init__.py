@@ -1,1 +1,1 @@
-"""Data sets: synthetic ones drawn from a seeded generator."""
+"""Data sets: synthetic ones drawn from a seeded generator, and images pinned by their hash."""

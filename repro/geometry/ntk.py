@@ -1,4 +1,8 @@
-"""Neural tangent kernels of one-hidden-layer ReLU networks, f(x) = (1/h) Σₙ βₙ c relu(wₙ·x/√d + bₙ)."""
+"""Neural tangent kernels: of any network, and of one-hidden-layer ReLU networks in closed form.
+
+The latter are f(x) = (1/h) Σₙ βₙ c relu(wₙ·x/√d + bₙ). What a kernel knows of a label is measured in
+`repro.geometry.kernel_pca`, whose functions can be imported from here too.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,55 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from repro.geometry.jacobian import BATCH, jacobian
+from repro.geometry.kernel_pca import eigenvector_information, label_alignment, label_projection
+
+__all__ = [
+    "eigenvector_information",
+    "empirical_ntk",
+    "label_alignment",
+    "label_projection",
+    "relu_ntk",
+    "shallow_ntk",
+]
 
 Array = TypeVar("Array", Tensor, np.ndarray)
+
+
+BLOCK_BYTES = 2**29  # of one block of Jacobian rows; two of them are held at a time
+
+
+def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_size: int = BATCH) -> Tensor:
+    """Neural tangent kernel Θ(x, y) = Σ ∂f(x) ∂f(y) over all trainable parameters of a network with one output.
+
+    It is a product of Jacobians, made in blocks of rows so that memory stays bounded for any number of points. Keep
+    `jacobian` of the points instead where several kernels share them.
+
+    Args:
+        network: module from (points, ...) to (points,) or (points, 1).
+        x: (p, ...) inputs of the precision and device of the parameters.
+        y: (q, ...) inputs; None means x.
+        batch_size: examples per backward pass; it sets the memory, not the result.
+
+    Returns:
+        (p, q) kernel, detached.
+
+    Raises:
+        ValueError: see `repro.geometry.jacobian.jacobian`.
+    """
+    parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
+    rows = max(1, BLOCK_BYTES // max(1, parameters * x.element_size()))
+    second = x if y is None else y
+    kernel = torch.empty(len(x), len(second), dtype=x.dtype, device=x.device)
+    for top in range(0, len(x), rows):
+        left = jacobian(network, x[top : top + rows], batch_size)
+        for start in range(0, len(second), rows):
+            same = y is None and start == top
+            right = left if same else jacobian(network, second[start : start + rows], batch_size)
+            kernel[top : top + rows, start : start + rows] = left @ right.T
+    return kernel
 
 
 def relu_ntk(x: Array, y: Array | None = None) -> Array:

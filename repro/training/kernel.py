@@ -60,27 +60,54 @@ def hard_margin_svm(
         >>> machine.decision(np.array([[2.0, -2.0]])).round(3)
         array([2.])
     """
-    kernel = np.ascontiguousarray(torch.as_tensor(gram).detach().cpu().numpy(), dtype=np.float64)
-    y = np.asarray(torch.as_tensor(labels).detach().cpu().numpy(), dtype=np.float64)
-    _check(kernel, y, tolerance)
+    kernel, y = _checked(gram, labels, tolerance)
+    machine = _fit(kernel, y, PENALTY, tolerance)
+    support = machine.support
+    smallest = float((y[support] * machine.decision(kernel[np.ix_(support, support)])).min())
+    if not smallest > 0:
+        raise RuntimeError(
+            f"the classes are not separable with this kernel: smallest margin {smallest:.3g}, expected 1"
+        )
+    return machine
+
+
+def soft_margin_svm(
+    gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, penalty: float, tolerance: float = 1e-3
+) -> SupportVectorMachine:
+    """Separate two classes that may overlap: |ω|²/2 + C Σᵢ max(0, 1 − yᵢ (ω·φ(xᵢ) + b)) is minimised.
+
+    For kernels of low rank or in single precision, where no hard margin exists. The solver stops after 2 million
+    iterations at the latest, which a large penalty can reach on overlapping classes.
+
+    Args:
+        penalty: C for a kernel of unit mean diagonal; it is divided by the mean diagonal.
+
+    Other arguments and errors are those of `hard_margin_svm`, and ValueError for a penalty that is not positive.
+    """
+    if not penalty > 0:
+        raise ValueError(f"penalty must be positive, got {penalty}")
+    return _fit(*_checked(gram, labels, tolerance), penalty, tolerance)
+
+
+def _fit(kernel: np.ndarray, labels: np.ndarray, penalty: float, tolerance: float) -> SupportVectorMachine:
     machine = SVC(
         kernel="precomputed",
-        C=PENALTY / float(kernel.diagonal().mean()),
+        C=penalty / float(kernel.diagonal().mean()),
         tol=tolerance,
         cache_size=CACHE_MEGABYTES,
         max_iter=ITERATION_LIMIT,
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # an error below says more
-        machine.fit(kernel, y)
-    support = machine.support_.astype(np.int64)
-    coefficients, offset = machine.dual_coef_[0], float(machine.intercept_[0])
-    smallest = float((y[support] * (kernel[np.ix_(support, support)] @ coefficients + offset)).min())
-    if not smallest > 0:
-        raise RuntimeError(
-            f"the classes are not separable with this kernel: smallest margin {smallest:.3g}, expected 1"
-        )
-    return SupportVectorMachine(support, coefficients, offset)
+        warnings.simplefilter("ignore", ConvergenceWarning)  # a hard margin that was not reached is an error above
+        machine.fit(kernel, labels)
+    return SupportVectorMachine(machine.support_.astype(np.int64), machine.dual_coef_[0], float(machine.intercept_[0]))
+
+
+def _checked(gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
+    kernel = np.ascontiguousarray(torch.as_tensor(gram).detach().cpu().numpy(), dtype=np.float64)
+    y = np.asarray(torch.as_tensor(labels).detach().cpu().numpy(), dtype=np.float64)
+    _check(kernel, y, tolerance)
+    return kernel, y
 
 
 def _check(kernel: np.ndarray, labels: np.ndarray, tolerance: float) -> None:
