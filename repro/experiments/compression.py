@@ -18,7 +18,7 @@ from repro.data.synthetic import Sample, cylinder, stripe
 from repro.geometry.compression import amplification
 from repro.geometry.ntk import relu_ntk
 from repro.models.dense import ShallowNetwork, initialise
-from repro.training.device import resolve_device
+from repro.training.device import resolve_device, resolve_dtype
 from repro.training.flow import MARGIN_TOLERANCE, WEIGHT_TOLERANCE, hinge_flow
 from repro.training.kernel import hard_margin_svm
 
@@ -26,7 +26,6 @@ Regime = Literal["feature", "lazy"]
 Row = dict[str, Any]  # column name -> bool, int, float, str or None
 
 CHUNK = 128  # points whose kernel with 8 192 others is held at once: 8 MB a matrix, and the kernel needs six
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def learning_curve_cell(
@@ -154,7 +153,7 @@ def draw_problem(
     """
     _check(dimension, train_size, width, dtype)
     generators = _generators(seed, dimension, train_size)
-    where, kind = resolve_device(device), DTYPES[dtype]
+    where, kind = resolve_device(device), resolve_dtype(dtype)
     train, test = (
         Sample(*(tensor.to(where, kind) for tensor in draw_sample(points, dimension, informative, generator)))
         for points, generator in ((train_size, generators.train), (test_size, generators.test))
@@ -183,7 +182,7 @@ def _check(dimension: int, train_size: int, width: int, dtype: str) -> None:
     _require(dimension >= 2, f"dimension must be at least 2, got {dimension}")
     _require(train_size >= 2, f"train_size must be at least 2, got {train_size}")
     _require(width >= 1, f"width must be at least 1, got {width}")
-    _require(dtype in DTYPES, f"dtype must be one of {sorted(DTYPES)}, got {dtype!r}")
+    resolve_dtype(dtype)
 
 
 def _train(

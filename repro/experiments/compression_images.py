@@ -17,7 +17,7 @@ from repro.data.synthetic import Sample
 from repro.experiments.compression_kernels import TOP, principal_components
 from repro.geometry.jacobian import jacobian
 from repro.models.conv import MobileNetwork
-from repro.training.device import resolve_device
+from repro.training.device import resolve_device, resolve_dtype
 from repro.training.kernel import soft_margin_svm
 from repro.training.sgd import train_to_margin
 
@@ -38,6 +38,7 @@ def image_cell(
     test_size: int = 2000,
     permutations: int = 10,
     epoch_limit: int = 2000,
+    dtype: str = "float32",
     device: str = "auto",
 ) -> list[Row]:
     """Train one net to every margin; learn the same task with its tangent kernels.
@@ -63,7 +64,8 @@ def image_cell(
         test_size: test images.
         permutations: of the labels, over which the baselines are averaged.
         epoch_limit: passes after which the training gives up.
-        device: of the net and its Jacobians.
+        dtype: "float32" or "float64", of the net and its Jacobians.
+        device: of the same.
 
     Raises:
         ValueError: for a parameter out of range, or more images than there are.
@@ -80,18 +82,18 @@ def image_cell(
             raise ValueError(f"{name} must be at least {least}, got {value}")
     streams = np.random.SeedSequence([seed, train_size]).spawn(6)
     draw, draw_fresh, draw_test, draw_weights, order, permute = (np.random.default_rng(stream) for stream in streams)
-    place = resolve_device(device)
+    place, precision = resolve_device(device), resolve_dtype(dtype)
     pool, test_pool = images.load(dataset, "train"), images.load(dataset, "test")
     mean, border = pool.images.mean(0), len(pool.classes) * (FRESH_SHARE - 1) // FRESH_SHARE
     train, fresh, test = (
-        _task(part, mean, points, generator, place)
+        Sample(*(tensor.to(place, precision) for tensor in _task(part, mean, points, generator)))
         for part, points, generator in (
             (images.Images(*(array[:border] for array in pool)), train_size, draw),
             (images.Images(*(array[border:] for array in pool)), train_size, draw_fresh),
             (test_pool, test_size, draw_test),
         )
     )
-    initial = MobileNetwork(width, draw_weights).to(place)
+    initial = MobileNetwork(width, draw_weights, precision).to(place)
     training = train_to_margin(initial, *train, output_scale, order, epoch_limit=epoch_limit)
 
     found: list[tuple[str, str, int, float]] = [
@@ -113,13 +115,11 @@ def image_cell(
     return [{**parameters, "quantity": q, "subject": s, "rank": r, "value": v} for q, s, r, v in found]
 
 
-def _task(
-    pool: images.Images, mean: np.ndarray, points: int, generator: np.random.Generator, device: torch.device
-) -> Sample:
+def _task(pool: images.Images, mean: np.ndarray, points: int, generator: np.random.Generator) -> Sample:
     """Balanced draw from a pool: inputs (points, 1, 28, 28) and the parity of their class, float32."""
     chosen = images.draw_balanced(pool.classes, points, generator)
-    inputs = torch.from_numpy(images.standardised(pool.images[chosen], mean))
-    return Sample(inputs.to(device), torch.from_numpy(images.parity(pool.classes[chosen])).to(device))
+    inputs = images.standardised(pool.images[chosen], mean)
+    return Sample(torch.from_numpy(inputs), torch.from_numpy(images.parity(pool.classes[chosen])))
 
 
 def _tangents(network: MobileNetwork, inputs: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from repro.geometry.compression import amplification
 from repro.geometry.kernel_pca import coordinate_information, label_alignment, label_projection
 from repro.geometry.ntk import relu_ntk, shallow_ntk
 from repro.models.dense import ShallowNetwork, initialise
-from repro.training.device import resolve_device
+from repro.training.device import resolve_device, resolve_dtype
 from repro.training.flow import hinge_flow
 from repro.training.kernel import SupportVectorMachine, hard_margin_svm, soft_margin_svm
 
@@ -41,6 +41,7 @@ def kernel_cell(
     output_scale: float = 1e-6,
     test_size: int = 10_000,
     permutations: int = 20,
+    dtype: str = "float32",
     device: str = "auto",
 ) -> list[Row]:
     """Train one net on the stripe; compare its tangent kernels, and the kernel machines that could stand in for it.
@@ -63,6 +64,7 @@ def kernel_cell(
         output_scale: α.
         test_size: test points.
         permutations: of the labels, over which the baselines are averaged.
+        dtype: "float32" or "float64", of the net; kernels are in double precision.
         device: of the net and the kernels, "auto" for CUDA where available.
 
     Raises:
@@ -77,17 +79,18 @@ def kernel_cell(
         raise ValueError(f"permutations must be at least 1, got {permutations}")
     streams = np.random.SeedSequence([seed, dimension, train_size]).spawn(5)
     draw, draw_test, draw_weights, draw_fresh, permute = (np.random.default_rng(stream) for stream in streams)
-    place = resolve_device(device)
+    place, precision = resolve_device(device), resolve_dtype(dtype)
     train, test, fresh = (
         Sample(*(tensor.to(place) for tensor in stripe(points, dimension, generator)))
         for points, generator in ((train_size, draw), (test_size, draw_test), (train_size, draw_fresh))
     )
-    initial = initialise(width, dimension, draw_weights, torch.float32, place)
-    flow = hinge_flow(initial, train.inputs.float(), train.labels.float(), output_scale)
+    initial = initialise(width, dimension, draw_weights, precision, place)
+    flow = hinge_flow(initial, train.inputs.to(precision), train.labels.to(precision), output_scale)
     factors = {version: amplification(flow.at_t_star.weight, definition=version) for version in ("A", "B")}
 
     found = [("amplification", version, 0, factor) for version, factor in factors.items()]
-    output = output_scale * (flow.final(test.inputs.float()) - initial(test.inputs.float()))
+    points = test.inputs.to(precision)
+    output = output_scale * (flow.final(points) - initial(points))
     found.append(("test_error", "net", 0, _error(output, test.labels)))
     for name, kernel in _stand_ins(factors["A"], factors["B"]).items():
         found.append(("test_error", name, 0, _kernel_error(kernel, train, test, hard_margin_svm)))

@@ -21,7 +21,6 @@ LOOKS: tuple[dict[str, Any], ...] = (
     {"color": style.GREEN, "marker": "^", "linestyle": "-."},
     {"color": style.PINK, "marker": "D", "linestyle": ":"},
 )
-INTERVAL = "95 % interval over seeds"
 GUIDE: dict[str, Any] = {"color": "0.2", "linestyle": ":", "linewidth": 1.6}
 REACH = 3.0  # half width of the neuron map, in standard deviations of the data
 MOMENTS = ("start", "t*", "90 % satisfied", "end")
@@ -41,14 +40,16 @@ def growth(frame: pd.DataFrame) -> Figure:
         chosen = frame[frame["definition"] == definition]
         for look, (dimension, line) in zip(LOOKS, chosen.groupby("dimension"), strict=False):
             slope, low, high = line[["slope", "slope_lower", "slope_upper"]].iloc[0]
-            _with_bars(axis, line, "train_size", look, f"d = {dimension}: slope {slope:.2f} [{low:.2f}, {high:.2f}]")
+            named = look | {"label": f"d = {dimension}: slope {slope:.2f} [{low:.2f}, {high:.2f}]"}
+            style.with_interval(axis, line, "train_size", named)
         axis.plot(line["train_size"], line["saturation"], **GUIDE)
         axis.set(xscale="log", yscale="log", title=f"version {definition}", xlabel="training points p")
-        _powers_of_two(axis, frame["train_size"])
+        style.size_ticks(axis, frame["train_size"])
         axis.legend(loc="upper left")
     style.plain_log_ticks(axes[0], frame["lower"].min(), frame["upper"].max())
     axes[0].set(ylabel="compression Λ at t*", ylim=(frame["lower"].min() / 1.3, 5 * frame["upper"].max()))
-    _headline(figure, [Line2D([], [], label="Λ∞ = 0.3676 √p", **GUIDE)], frame)
+    guide = Line2D([], [], label="Λ∞ = 0.3676 √p", **GUIDE)
+    style.legend_below(figure, [guide], style.interval_meaning(frame))
     return figure
 
 
@@ -61,12 +62,12 @@ def crossover(frame: pd.DataFrame) -> Figure:
     """
     figure, axes = style.panels(2, height=2.9)
     for look, quantity in zip(LOOKS, ("Λ at t*", "Λ at the end"), strict=False):
-        _with_bars(axes[0], frame[frame["quantity"] == quantity], "output_scale", look, quantity)
+        style.with_interval(axes[0], frame[frame["quantity"] == quantity], "output_scale", look | {"label": quantity})
     axes[0].axhline(1.0, color="0.2", linewidth=0.8)
     axes[0].annotate(
         "no compression", (frame["output_scale"].min(), 1), (0, -8), textcoords="offset points", fontsize=7
     )
-    _with_bars(axes[1], frame[frame["quantity"] == "test error"], "output_scale", LOOKS[0], "net")
+    style.with_interval(axes[1], frame[frame["quantity"] == "test error"], "output_scale", LOOKS[0])
     for axis, label in zip(axes, ("compression Λ (version A)", "test error"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="output scale α  (features ←  → lazy)", ylabel=label)
     compression = frame[frame["quantity"] != "test error"]
@@ -74,9 +75,7 @@ def crossover(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylim(0.6, None)
     error = frame[frame["quantity"] == "test error"]
     style.plain_log_ticks(axes[1], error["lower"].min(), error["upper"].max())
-    axes[0].legend(
-        loc="upper right", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7
-    )
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
 
 
@@ -107,7 +106,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     axes[1].set_ylim(1e-4, 2)
     axes[2].set_ylim(-0.02, 1.02)
     axes[0].text(1.05, 0.02, "t*", transform=axes[0].get_xaxis_transform())
-    axes[3].legend(loc="upper right", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame, "bands"))
     return figure
 
 
@@ -175,7 +174,7 @@ def one_neuron_growth(frame: pd.DataFrame) -> Figure:
         axis.set(yscale="log", title=f"p = {size}", xlabel="time s / t*")
     measured = frame[frame["source"] != "equation"]
     axes[0].set(ylabel="compression Λ (version A)", ylim=(0.7, 20 * measured["upper"].max()))
-    axes[0].legend(loc="upper left", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame, "bands"))
     style.plain_log_ticks(axes[0], 1, 10 * measured["upper"].max())
     return figure
 
@@ -229,7 +228,7 @@ def nuisances(frame: pd.DataFrame, reference: str) -> Figure:
         axis.set_xlim(1 - reach, 1 + reach)
     axes[0].set_yticks(range(len(variants)), variants)
     axes[0].tick_params(axis="y", length=0)
-    figure.suptitle(f"reference: {reference}; lines: {INTERVAL}, n = {_seeds(frame)}", fontsize=7)
+    figure.suptitle(f"reference: {reference}; {style.interval_meaning(frame, 'lines')}", fontsize=7)
     return figure
 
 
@@ -247,10 +246,11 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
         chosen = frame[frame["quantity"] == quantity]
         tasks = chosen.groupby(["informative", "dimension"])
         for look, ((informative, dimension), line) in zip(LOOKS, tasks, strict=False):
-            _with_bars(axis, line, "train_size", look, f"d = {dimension}, {informative} informative")
+            named = look | {"label": f"d = {dimension}, {informative} informative"}
+            style.with_interval(axis, line, "train_size", named)
         axis.axhline(1.0, color="0.2", linewidth=0.8)
         axis.set(xscale="log", xlabel="training points p", ylabel=label)
-        _powers_of_two(axis, frame["train_size"])
+        style.size_ticks(axis, frame["train_size"])
     ratio, amplification = (frame[frame["quantity"] == quantity] for quantity in labels)
     axes[0].set_ylim(0, 1.15 * ratio["upper"].max())
     axes[1].set(yscale="log", ylim=(0.7, 2 * amplification["upper"].max()))
@@ -258,13 +258,8 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
     for axis, text in zip(axes, ("no gain", "no compression"), strict=True):
         place = (frame["train_size"].max(), 1)
         axis.annotate(text, place, (0, -9), textcoords="offset points", fontsize=7, ha="right")
-    axes[1].legend(loc="upper left", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
-
-
-def _with_bars(axis: Axes, line: pd.DataFrame, column: str, look: dict[str, Any], label: str) -> None:
-    bars = np.abs(line[["lower", "upper"]].to_numpy(float).T - line["mean"].to_numpy(float))
-    axis.errorbar(line[column], line["mean"], yerr=bars, label=label, elinewidth=1.0, **look)
 
 
 def _with_band(axis: Axes, line: pd.DataFrame, look: dict[str, Any], label: str) -> None:
@@ -285,19 +280,3 @@ def _scatter(axis: Axes, picture: pd.DataFrame) -> PathCollection:
 def _areas(picture: pd.DataFrame) -> np.ndarray:
     """Area of the dots: all of them together cover the same, whatever their number."""
     return np.asarray(1500.0 * picture["share"])
-
-
-def _powers_of_two(axis: Axes, sizes: pd.Series) -> None:
-    shown = sorted(sizes.unique())
-    axis.set_xticks(shown, [f"{size:g}" for size in shown])
-    axis.minorticks_off()
-
-
-def _headline(figure: Figure, handles: list[Line2D], frame: pd.DataFrame) -> None:
-    title = f"bars: {INTERVAL}, n = {_seeds(frame)}"
-    figure.legend(handles=handles, loc="outside upper center", title=title, title_fontsize=7)
-
-
-def _seeds(frame: pd.DataFrame) -> str:
-    fewest, most = frame["seeds"].min(), frame["seeds"].max()
-    return f"{fewest}" if fewest == most else f"{fewest} to {most}"

@@ -20,3 +20,15 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r} was asked for, but no CUDA device is available")
     return device
+
+
+def resolve_dtype(dtype: str) -> torch.dtype:
+    """The precision called "float32" or "float64".
+
+    Raises:
+        ValueError: for any other name.
+    """
+    known = {"float32": torch.float32, "float64": torch.float64}
+    if dtype not in known:
+        raise ValueError(f"dtype must be one of {sorted(known)}, got {dtype!r}")
+    return known[dtype]
