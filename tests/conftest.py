@@ -8,6 +8,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+import torch
+
+torch.set_num_threads(
+    1
+)  # as in every worker: the number of threads changes results, and two test processes share two cores
 
 CLAIMS = """
 [[claim]]
