@@ -24,7 +24,10 @@ def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
 
 
 def test_nothing_written_carries_a_path_of_this_machine(toy):
-    toy.repro("run")
+    warn = "import sys, warnings; warnings.warn(f'{sys.prefix}/lib and {__import__(\"os\").getcwd()}/notebooks')"
+    write_notebook(toy.notebook, SETUP, SWEEP, warn, FINISH)
+    assert toy.repro("run").returncode == 0
+    assert b"lib and notebooks" in toy.content()["notebook.ipynb"]
     for name, content in toy.content().items():
         assert str(toy.root).encode() not in content and sys.prefix.encode() not in content, name
 

@@ -96,7 +96,7 @@ def test_the_report_shows_verdict_numbers_figures_and_where_they_came_from(done)
         assert expected in page
     assert "http://" not in page and "https://" not in page  # it shows without a network
     readme = (done.root / "README.md").read_text()
-    assert "| `toy.slope` |  | 1 [0.95, 1.05] | 4 | 1 ± 0.1 | reproduced |" in readme
+    assert "| `toy.slope` (laptop) |  | 1 [0.95, 1.05] | 4 | 1 ± 0.1 | reproduced |" in readme
     assert readme.startswith("# Toy\n") and readme.endswith("\nend\n")
 
 

@@ -72,12 +72,11 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
         frame: columns dimension, train_size, mean, lower, upper, seeds.
     """
     figure, (axis,) = style.panels(1, width=style.COLUMN, height=3.0)
-    markers, lines = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
-    for number, (dimension, curve) in enumerate(frame.groupby("dimension")):
-        look = {"color": style.PALETTE[2 * number], "marker": markers[number % 4], "linestyle": lines[number % 4]}
+    for look, (dimension, curve) in zip(style.LOOKS, frame.groupby("dimension"), strict=False):
         style.with_interval(axis, curve, "train_size", look | {"label": f"d = {dimension}"})
     axis.axhline(1.0, color="0.2", linewidth=0.8)
-    axis.text(frame["train_size"].min(), 1.02, "no gain", fontsize=7, va="bottom")
+    place = (frame["train_size"].max(), 1)
+    axis.annotate("no gain", place, (0, -9), textcoords="offset points", fontsize=7, ha="right")
     axis.set(xscale="log", xlabel="training points p", ylabel="test error, lazy / feature", ylim=(0, None))
     style.size_ticks(axis, frame["train_size"])
     style.legend_below(figure, axis.get_legend_handles_labels()[0], style.interval_meaning(frame))

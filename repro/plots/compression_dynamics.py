@@ -15,12 +15,6 @@ from matplotlib.lines import Line2D
 
 from repro.plots import style
 
-LOOKS: tuple[dict[str, Any], ...] = (
-    {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
-    {"color": style.GREEN, "marker": "^", "linestyle": "-."},
-    {"color": style.PINK, "marker": "D", "linestyle": ":"},
-)
 GUIDE: dict[str, Any] = {"color": "0.2", "linestyle": ":", "linewidth": 1.6}
 REACH = 3.0  # half width of the neuron map, in standard deviations of the data
 MOMENTS = ("start", "t*", "90 % satisfied", "end")
@@ -38,7 +32,7 @@ def growth(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(len(definitions), height=3.0, sharey=True)
     for axis, definition in zip(axes, definitions, strict=True):
         chosen = frame[frame["definition"] == definition]
-        for look, (dimension, line) in zip(LOOKS, chosen.groupby("dimension"), strict=False):
+        for look, (dimension, line) in zip(style.LOOKS, chosen.groupby("dimension"), strict=False):
             slope, low, high = line[["slope", "slope_lower", "slope_upper"]].iloc[0]
             named = look | {"label": f"d = {dimension}: slope {slope:.2f} [{low:.2f}, {high:.2f}]"}
             style.with_interval(axis, line, "train_size", named)
@@ -61,13 +55,13 @@ def crossover(frame: pd.DataFrame) -> Figure:
         frame: columns quantity, output_scale, mean, lower, upper, seeds.
     """
     figure, axes = style.panels(2, height=2.9)
-    for look, quantity in zip(LOOKS, ("Λ at t*", "Λ at the end"), strict=False):
+    for look, quantity in zip(style.LOOKS, ("Λ at t*", "Λ at the end"), strict=False):
         style.with_interval(axes[0], frame[frame["quantity"] == quantity], "output_scale", look | {"label": quantity})
     axes[0].axhline(1.0, color="0.2", linewidth=0.8)
     axes[0].annotate(
         "no compression", (frame["output_scale"].min(), 1), (0, -8), textcoords="offset points", fontsize=7
     )
-    style.with_interval(axes[1], frame[frame["quantity"] == "test error"], "output_scale", LOOKS[0])
+    style.with_interval(axes[1], frame[frame["quantity"] == "test error"], "output_scale", style.LOOKS[0])
     for axis, label in zip(axes, ("compression Λ (version A)", "test error"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="output scale α  (features ←  → lazy)", ylabel=label)
     compression = frame[frame["quantity"] != "test error"]
@@ -95,7 +89,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(2, rows=2, height=4.4)
     for axis, (quantity, label) in zip(axes, labels.items(), strict=True):
         chosen = frame[frame["quantity"] == quantity]
-        for look, (size, line) in zip(LOOKS, chosen.groupby("train_size"), strict=False):
+        for look, (size, line) in zip(style.LOOKS, chosen.groupby("train_size"), strict=False):
             _with_band(axis, line, look, f"p = {size}")
         axis.axvline(1.0, color="0.2", linestyle=":", linewidth=1.2)
         scale = "linear" if quantity == "satisfied" else "log"
@@ -168,7 +162,7 @@ def one_neuron_growth(frame: pd.DataFrame) -> Figure:
     sizes = sorted(frame["train_size"].unique())
     figure, axes = style.panels(len(sizes), height=2.9, sharey=True)
     for axis, size in zip(axes, sizes, strict=True):
-        for look, (source, label) in zip(LOOKS, sources.items(), strict=False):
+        for look, (source, label) in zip(style.LOOKS, sources.items(), strict=False):
             line = frame[(frame["train_size"] == size) & (frame["source"] == source)]
             _with_band(axis, line, look, label)
         axis.set(yscale="log", title=f"p = {size}", xlabel="time s / t*")
@@ -245,7 +239,7 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
     for axis, (quantity, label) in zip(axes, labels.items(), strict=True):
         chosen = frame[frame["quantity"] == quantity]
         tasks = chosen.groupby(["informative", "dimension"])
-        for look, ((informative, dimension), line) in zip(LOOKS, tasks, strict=False):
+        for look, ((informative, dimension), line) in zip(style.LOOKS, tasks, strict=False):
             named = look | {"label": f"d = {dimension}, {informative} informative"}
             style.with_interval(axis, line, "train_size", named)
         axis.axhline(1.0, color="0.2", linewidth=0.8)

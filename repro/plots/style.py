@@ -20,6 +20,14 @@ PAGE = 7.0  # inches: both columns
 PALETTE = sns.color_palette("colorblind").as_hex()
 BLUE, ORANGE, GREEN, VERMILION, PINK, BROWN, LIGHT_PINK, GREY, YELLOW, SKY = PALETTE
 
+# Lines of one panel: colour, marker and dashes tell them apart, any one of them alone.
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": ORANGE, "marker": "s", "linestyle": "--"},
+    {"color": GREEN, "marker": "^", "linestyle": "-."},
+    {"color": PINK, "marker": "D", "linestyle": ":"},
+)
+
 RULES: dict[Any, Any] = {  # matplotlib names its settings by literal types
     "font.family": "DejaVu Sans",
     "font.size": 8,
