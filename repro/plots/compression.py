@@ -1,12 +1,7 @@
 """Figures of the compression paper (arXiv 2007.11471)."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -17,7 +12,6 @@ LOOK = {  # colour, marker and line tell the regimes apart, any one of them alon
     "lazy": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
 }
 NAMES = {"feature": "feature regime (net, α → 0)", "lazy": "lazy regime (SVM, analytic NTK)"}
-INTERVAL = "95 % interval over seeds"
 
 
 @style.styled
@@ -32,14 +26,14 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     for axis, dimension in zip(axes, dimensions, strict=True):
         for regime, look in LOOK.items():
             curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
-            _with_interval(axis, curve, look)
+            style.with_interval(axis, curve, "train_size", look)
             axis.plot(curve["train_size"], curve["theory"], color="0.2", linestyle=":", linewidth=1.6, zorder=4)
         axis.set(xscale="log", yscale="log", title=f"d = {dimension}", xlabel="training points p")
-        _size_ticks(axis, frame["train_size"])
+        style.size_ticks(axis, frame["train_size"])
     axes[0].set_ylabel("test error")
     style.plain_log_ticks(axes[0], frame["lower"].clip(lower=1e-4).min(), frame["upper"].max())
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="slope predicted as p → ∞")
-    _legend_below(figure, [*_regime_handles(), theory], frame)
+    style.legend_below(figure, [*_regime_handles(), theory], style.interval_meaning(frame))
     return figure
 
 
@@ -55,13 +49,18 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
     for axis, dimension in zip(axes, dimensions, strict=True):
         for shift, (regime, look) in zip((0.97, 1.03), LOOK.items(), strict=True):
             curve = frame[(frame["dimension"] == dimension) & (frame["regime"] == regime)]
-            _with_interval(axis, curve.assign(train_size=curve["train_size"] * shift), look)
+            style.with_interval(axis, curve.assign(train_size=curve["train_size"] * shift), "train_size", look)
             axis.axhline(curve["theory"].iloc[0], color=look["color"], linestyle=":", linewidth=1.6)
-        axis.set(xscale="log", title=f"d = {dimension}", xlabel="training points p", ylim=(-0.1, 1.6))
-        _size_ticks(axis, frame["train_size"])
+        axis.set(
+            xscale="log",
+            title=f"d = {dimension}",
+            xlabel="training points p (mean of two neighbours)",
+            ylim=(-0.1, 1.6),
+        )
+        style.size_ticks(axis, frame["train_size"])
     axes[0].set_ylabel("local exponent β")
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="predicted asymptote, in its colour")
-    _legend_below(figure, [*_regime_handles(), theory], frame)
+    style.legend_below(figure, [*_regime_handles(), theory], style.interval_meaning(frame))
     return figure
 
 
@@ -73,15 +72,14 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
         frame: columns dimension, train_size, mean, lower, upper, seeds.
     """
     figure, (axis,) = style.panels(1, width=style.COLUMN, height=3.0)
-    markers, lines = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
-    for number, (dimension, curve) in enumerate(frame.groupby("dimension")):
-        look = {"color": style.PALETTE[2 * number], "marker": markers[number % 4], "linestyle": lines[number % 4]}
-        _with_interval(axis, curve, look, label=f"d = {dimension}")
+    for look, (dimension, curve) in zip(style.LOOKS, frame.groupby("dimension"), strict=False):
+        style.with_interval(axis, curve, "train_size", look | {"label": f"d = {dimension}"})
     axis.axhline(1.0, color="0.2", linewidth=0.8)
-    axis.text(frame["train_size"].min(), 1.02, "no gain", fontsize=7, va="bottom")
+    place = (frame["train_size"].max(), 1)
+    axis.annotate("no gain", place, (0, -9), textcoords="offset points", fontsize=7, ha="right")
     axis.set(xscale="log", xlabel="training points p", ylabel="test error, lazy / feature", ylim=(0, None))
-    _size_ticks(axis, frame["train_size"])
-    _legend_below(figure, axis.get_legend_handles_labels()[0], frame)
+    style.size_ticks(axis, frame["train_size"])
+    style.legend_below(figure, axis.get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
 
 
@@ -113,32 +111,9 @@ def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Fig
         Line2D([], [], color="black", linewidth=1.4, label="learned boundary"),
         Line2D([], [], color="black", linestyle="--", linewidth=1.0, label="true boundary"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    style.legend_below(figure, handles, "")
     return figure
-
-
-def _with_interval(axis: Axes, curve: pd.DataFrame, look: dict[str, Any], label: str | None = None) -> None:
-    bars = np.abs(curve[["lower", "upper"]].to_numpy(float).T - curve["mean"].to_numpy(float))
-    axis.errorbar(curve["train_size"], curve["mean"], yerr=bars, label=label, elinewidth=1.0, **look)
 
 
 def _regime_handles() -> list[Line2D]:
     return [Line2D([], [], label=NAMES[regime], **look) for regime, look in LOOK.items()]
-
-
-def _legend_below(figure: Figure, handles: Sequence[Artist], frame: pd.DataFrame) -> None:
-    """A legend under the panels, where it can cover no data, saying what the bars are."""
-    title = f"bars: {INTERVAL}, n = {_seeds(frame)}"
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, title=title, title_fontsize=7)
-
-
-def _size_ticks(axis: Axes, sizes: pd.Series) -> None:
-    powers = 2.0 ** np.arange(np.floor(np.log2(sizes.min())), np.ceil(np.log2(sizes.max())) + 1)
-    shown = powers[:: max(1, len(powers) // 6)]
-    axis.set_xticks(shown, [f"{size:g}" for size in shown])
-    axis.minorticks_off()
-
-
-def _seeds(frame: pd.DataFrame) -> str:
-    fewest, most = frame["seeds"].min(), frame["seeds"].max()
-    return f"{fewest}" if fewest == most else f"{fewest} to {most}"

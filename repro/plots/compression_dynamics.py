@@ -15,13 +15,6 @@ from matplotlib.lines import Line2D
 
 from repro.plots import style
 
-LOOKS: tuple[dict[str, Any], ...] = (
-    {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
-    {"color": style.GREEN, "marker": "^", "linestyle": "-."},
-    {"color": style.PINK, "marker": "D", "linestyle": ":"},
-)
-INTERVAL = "95 % interval over seeds"
 GUIDE: dict[str, Any] = {"color": "0.2", "linestyle": ":", "linewidth": 1.6}
 REACH = 3.0  # half width of the neuron map, in standard deviations of the data
 MOMENTS = ("start", "t*", "90 % satisfied", "end")
@@ -39,16 +32,18 @@ def growth(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(len(definitions), height=3.0, sharey=True)
     for axis, definition in zip(axes, definitions, strict=True):
         chosen = frame[frame["definition"] == definition]
-        for look, (dimension, line) in zip(LOOKS, chosen.groupby("dimension"), strict=False):
+        for look, (dimension, line) in zip(style.LOOKS, chosen.groupby("dimension"), strict=False):
             slope, low, high = line[["slope", "slope_lower", "slope_upper"]].iloc[0]
-            _with_bars(axis, line, "train_size", look, f"d = {dimension}: slope {slope:.2f} [{low:.2f}, {high:.2f}]")
+            named = look | {"label": f"d = {dimension}: slope {slope:.2f} [{low:.2f}, {high:.2f}]"}
+            style.with_interval(axis, line, "train_size", named)
         axis.plot(line["train_size"], line["saturation"], **GUIDE)
         axis.set(xscale="log", yscale="log", title=f"version {definition}", xlabel="training points p")
-        _powers_of_two(axis, frame["train_size"])
+        style.size_ticks(axis, frame["train_size"])
         axis.legend(loc="upper left")
     style.plain_log_ticks(axes[0], frame["lower"].min(), frame["upper"].max())
     axes[0].set(ylabel="compression Λ at t*", ylim=(frame["lower"].min() / 1.3, 5 * frame["upper"].max()))
-    _headline(figure, [Line2D([], [], label="Λ∞ = 0.3676 √p", **GUIDE)], frame)
+    guide = Line2D([], [], label="Λ∞ = 0.3676 √p", **GUIDE)
+    style.legend_below(figure, [guide], style.interval_meaning(frame))
     return figure
 
 
@@ -60,13 +55,13 @@ def crossover(frame: pd.DataFrame) -> Figure:
         frame: columns quantity, output_scale, mean, lower, upper, seeds.
     """
     figure, axes = style.panels(2, height=2.9)
-    for look, quantity in zip(LOOKS, ("Λ at t*", "Λ at the end"), strict=False):
-        _with_bars(axes[0], frame[frame["quantity"] == quantity], "output_scale", look, quantity)
+    for look, quantity in zip(style.LOOKS, ("Λ at t*", "Λ at the end"), strict=False):
+        style.with_interval(axes[0], frame[frame["quantity"] == quantity], "output_scale", look | {"label": quantity})
     axes[0].axhline(1.0, color="0.2", linewidth=0.8)
     axes[0].annotate(
         "no compression", (frame["output_scale"].min(), 1), (0, -8), textcoords="offset points", fontsize=7
     )
-    _with_bars(axes[1], frame[frame["quantity"] == "test error"], "output_scale", LOOKS[0], "net")
+    style.with_interval(axes[1], frame[frame["quantity"] == "test error"], "output_scale", style.LOOKS[0])
     for axis, label in zip(axes, ("compression Λ (version A)", "test error"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="output scale α  (features ←  → lazy)", ylabel=label)
     compression = frame[frame["quantity"] != "test error"]
@@ -74,9 +69,7 @@ def crossover(frame: pd.DataFrame) -> Figure:
     axes[0].set_ylim(0.6, None)
     error = frame[frame["quantity"] == "test error"]
     style.plain_log_ticks(axes[1], error["lower"].min(), error["upper"].max())
-    axes[0].legend(
-        loc="upper right", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7
-    )
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
 
 
@@ -96,7 +89,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(2, rows=2, height=4.4)
     for axis, (quantity, label) in zip(axes, labels.items(), strict=True):
         chosen = frame[frame["quantity"] == quantity]
-        for look, (size, line) in zip(LOOKS, chosen.groupby("train_size"), strict=False):
+        for look, (size, line) in zip(style.LOOKS, chosen.groupby("train_size"), strict=False):
             _with_band(axis, line, look, f"p = {size}")
         axis.axvline(1.0, color="0.2", linestyle=":", linewidth=1.2)
         scale = "linear" if quantity == "satisfied" else "log"
@@ -107,7 +100,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     axes[1].set_ylim(1e-4, 2)
     axes[2].set_ylim(-0.02, 1.02)
     axes[0].text(1.05, 0.02, "t*", transform=axes[0].get_xaxis_transform())
-    axes[3].legend(loc="upper right", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame, "bands"))
     return figure
 
 
@@ -169,13 +162,13 @@ def one_neuron_growth(frame: pd.DataFrame) -> Figure:
     sizes = sorted(frame["train_size"].unique())
     figure, axes = style.panels(len(sizes), height=2.9, sharey=True)
     for axis, size in zip(axes, sizes, strict=True):
-        for look, (source, label) in zip(LOOKS, sources.items(), strict=False):
+        for look, (source, label) in zip(style.LOOKS, sources.items(), strict=False):
             line = frame[(frame["train_size"] == size) & (frame["source"] == source)]
             _with_band(axis, line, look, label)
         axis.set(yscale="log", title=f"p = {size}", xlabel="time s / t*")
     measured = frame[frame["source"] != "equation"]
     axes[0].set(ylabel="compression Λ (version A)", ylim=(0.7, 20 * measured["upper"].max()))
-    axes[0].legend(loc="upper left", title=f"bands: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame, "bands"))
     style.plain_log_ticks(axes[0], 1, 10 * measured["upper"].max())
     return figure
 
@@ -229,7 +222,7 @@ def nuisances(frame: pd.DataFrame, reference: str) -> Figure:
         axis.set_xlim(1 - reach, 1 + reach)
     axes[0].set_yticks(range(len(variants)), variants)
     axes[0].tick_params(axis="y", length=0)
-    figure.suptitle(f"reference: {reference}; lines: {INTERVAL}, n = {_seeds(frame)}", fontsize=7)
+    figure.suptitle(f"reference: {reference}; {style.interval_meaning(frame, 'lines')}", fontsize=7)
     return figure
 
 
@@ -246,11 +239,12 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
     for axis, (quantity, label) in zip(axes, labels.items(), strict=True):
         chosen = frame[frame["quantity"] == quantity]
         tasks = chosen.groupby(["informative", "dimension"])
-        for look, ((informative, dimension), line) in zip(LOOKS, tasks, strict=False):
-            _with_bars(axis, line, "train_size", look, f"d = {dimension}, {informative} informative")
+        for look, ((informative, dimension), line) in zip(style.LOOKS, tasks, strict=False):
+            named = look | {"label": f"d = {dimension}, {informative} informative"}
+            style.with_interval(axis, line, "train_size", named)
         axis.axhline(1.0, color="0.2", linewidth=0.8)
         axis.set(xscale="log", xlabel="training points p", ylabel=label)
-        _powers_of_two(axis, frame["train_size"])
+        style.size_ticks(axis, frame["train_size"])
     ratio, amplification = (frame[frame["quantity"] == quantity] for quantity in labels)
     axes[0].set_ylim(0, 1.15 * ratio["upper"].max())
     axes[1].set(yscale="log", ylim=(0.7, 2 * amplification["upper"].max()))
@@ -258,13 +252,8 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
     for axis, text in zip(axes, ("no gain", "no compression"), strict=True):
         place = (frame["train_size"].max(), 1)
         axis.annotate(text, place, (0, -9), textcoords="offset points", fontsize=7, ha="right")
-    axes[1].legend(loc="upper left", alignment="left", title=f"bars: {INTERVAL}, n = {_seeds(frame)}", title_fontsize=7)
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
-
-
-def _with_bars(axis: Axes, line: pd.DataFrame, column: str, look: dict[str, Any], label: str) -> None:
-    bars = np.abs(line[["lower", "upper"]].to_numpy(float).T - line["mean"].to_numpy(float))
-    axis.errorbar(line[column], line["mean"], yerr=bars, label=label, elinewidth=1.0, **look)
 
 
 def _with_band(axis: Axes, line: pd.DataFrame, look: dict[str, Any], label: str) -> None:
@@ -285,19 +274,3 @@ def _scatter(axis: Axes, picture: pd.DataFrame) -> PathCollection:
 def _areas(picture: pd.DataFrame) -> np.ndarray:
     """Area of the dots: all of them together cover the same, whatever their number."""
     return np.asarray(1500.0 * picture["share"])
-
-
-def _powers_of_two(axis: Axes, sizes: pd.Series) -> None:
-    shown = sorted(sizes.unique())
-    axis.set_xticks(shown, [f"{size:g}" for size in shown])
-    axis.minorticks_off()
-
-
-def _headline(figure: Figure, handles: list[Line2D], frame: pd.DataFrame) -> None:
-    title = f"bars: {INTERVAL}, n = {_seeds(frame)}"
-    figure.legend(handles=handles, loc="outside upper center", title=title, title_fontsize=7)
-
-
-def _seeds(frame: pd.DataFrame) -> str:
-    fewest, most = frame["seeds"].min(), frame["seeds"].max()
-    return f"{fewest}" if fewest == most else f"{fewest} to {most}"

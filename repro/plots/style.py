@@ -1,12 +1,14 @@
 """The look of every figure: journal widths, one font, a palette that survives colour blindness and grey print."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, ParamSpec
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
@@ -17,6 +19,14 @@ COLUMN = 3.4  # inches: one column of a journal page
 PAGE = 7.0  # inches: both columns
 PALETTE = sns.color_palette("colorblind").as_hex()
 BLUE, ORANGE, GREEN, VERMILION, PINK, BROWN, LIGHT_PINK, GREY, YELLOW, SKY = PALETTE
+
+# Lines of one panel: colour, marker and dashes tell them apart, any one of them alone.
+LOOKS: tuple[dict[str, Any], ...] = (
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": ORANGE, "marker": "s", "linestyle": "--"},
+    {"color": GREEN, "marker": "^", "linestyle": "-."},
+    {"color": PINK, "marker": "D", "linestyle": ":"},
+)
 
 RULES: dict[Any, Any] = {  # matplotlib names its settings by literal types
     "font.family": "DejaVu Sans",
@@ -65,3 +75,30 @@ def plain_log_ticks(axis: Axes, low: float, high: float) -> None:
     ticks = [tick for tick in np.outer(decades, [1, 2, 5]).ravel() if low / 1.5 <= tick <= high * 1.5]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.yaxis.set_minor_formatter(NullFormatter())
+
+
+def with_interval(axis: Axes, curve: pd.DataFrame, position: str, look: Mapping[str, Any]) -> None:
+    """A line through column mean with bars from lower to upper, over column `position`."""
+    bars = np.abs(curve[["lower", "upper"]].to_numpy(float).T - curve["mean"].to_numpy(float))
+    axis.errorbar(curve[position], curve["mean"], yerr=bars, elinewidth=1.0, **look)
+
+
+def interval_meaning(frame: pd.DataFrame, marks: str = "bars") -> str:
+    """What the bars (or bands) are, and over how many units: column seeds."""
+    fewest, most = frame["seeds"].min(), frame["seeds"].max()
+    return f"{marks}: 95 % interval over seeds, n = {fewest if fewest == most else f'{fewest} to {most}'}"
+
+
+def legend_below(figure: Figure, handles: Sequence[Artist], title: str, columns: int = 3) -> None:
+    """A legend under the panels, where it can cover no data."""
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, title=title, title_fontsize=7)
+
+
+def size_ticks(axis: Axes, sizes: pd.Series) -> None:
+    """Label a logarithmic horizontal axis with the sizes that were run, or as many of them as fit the panel."""
+    grid = axis.get_subplotspec()
+    fitting = max(3, 12 // (grid.get_gridspec().ncols if grid else 1))
+    every = np.sort(sizes.unique())
+    shown = every[:: -(-len(every) // fitting)]
+    axis.set_xticks(shown, [f"{size:.0f}" for size in shown])
+    axis.minorticks_off()

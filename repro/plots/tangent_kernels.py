@@ -4,12 +4,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from repro.plots import style
 
-INTERVAL = "95 % interval over seeds"
 KERNEL_LOOK: dict[str, dict[str, Any]] = {  # colour, marker and line tell the curves apart, any one of them alone
     "initial": {"color": style.ORANGE, "marker": "s", "linestyle": "--", "label": "before training"},
     "final": {"color": style.BLUE, "marker": "o", "linestyle": "-", "label": "after training"},
@@ -63,14 +61,14 @@ def before_and_after(frame: pd.DataFrame) -> Figure:
             for shift, (subject, look) in zip((0.98, 1.02, 0.98, 1.02), KERNEL_LOOK.items(), strict=True):
                 chosen = part[(part["quantity"] == quantity) & (part["subject"] == subject)]
                 shifted = chosen.assign(train_size=chosen["train_size"] * shift)  # so that bars do not hide one another
-                _with_interval(axis, shifted, "train_size", look)
+                style.with_interval(axis, shifted, "train_size", look)
             axis.set(xscale="log", ylabel=name, ylim=(0, 1.1 * tops[quantity]))
-            _size_ticks(axis, part["train_size"])
+            style.size_ticks(axis, part["train_size"])
             if title:
                 axis.set_title(title, loc="left")
             if row == len(rows) - 1:
                 axis.set_xlabel("points p")
-    _legend_above(figure, axes[0], columns=4, title=f"bars: {INTERVAL}, n = {_seeds(frame)}")
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame), 4)
     return figure
 
 
@@ -88,13 +86,13 @@ def spectra(frame: pd.DataFrame) -> Figure:
             axis = axes[row * len(SPECTRA) + column]
             for subject, look in KERNEL_LOOK.items():
                 chosen = part[(part["quantity"] == quantity) & (part["subject"] == subject)]
-                _with_interval(axis, chosen, "rank", look)
+                style.with_interval(axis, chosen, "rank", look)
             axis.set(ylabel=name, ylim=(0, 1), xticks=range(1, int(part["rank"].max()) + 1))
             if title:
                 axis.set_title(title, loc="left")
             if row == len(rows) - 1:
                 axis.set_xlabel("rank r of the eigenvector")
-    _legend_above(figure, axes[0], columns=4, title=f"bars: {INTERVAL}, n = {_seeds(frame)}")
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame), 4)
     return figure
 
 
@@ -115,15 +113,15 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
             shift = 1.025 ** (number - (len(learners) - 1) / 2)  # so that bars do not hide one another
             chosen = part[part["learner"] == learner]
             shifted = chosen.assign(train_size=chosen["train_size"] * shift)
-            _with_interval(axis, shifted, "train_size", LEARNERS[learner])
+            style.with_interval(axis, shifted, "train_size", LEARNERS[learner])
         axis.set(xscale="log", yscale="log", title=title, xlabel="training points p")
-        _size_ticks(axis, part["train_size"])
+        style.size_ticks(axis, part["train_size"])
     axes[0].set_ylabel("test error")
     low = frame["lower"].where(frame["lower"] > 0, frame["mean"]).clip(lower=0.3 * frame["mean"])
     high = frame["upper"].fillna(frame["mean"]).max()
     axes[0].set_ylim(low.min() / 1.1, 1.1 * high)
     style.plain_log_ticks(axes[0], low.min(), high)
-    _legend_above(figure, axes[0], columns=3, title=f"bars: {INTERVAL}, n = {_seeds(frame)}")
+    style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame), 3)
     return figure
 
 
@@ -152,7 +150,7 @@ def against_net(frame: pd.DataFrame) -> Figure:
         axis.grid(axis="y", color="0.9", linewidth=0.6)
     axes[0].set_yticks(range(len(learners)), [LEARNERS[learner]["label"] for learner in learners])
     axes[0].set_ylim(len(learners) - 0.5, -0.5)
-    figure.supxlabel(f"bars: {INTERVAL}, n = {_seeds(frame)}; geometric mean over p", fontsize=7)
+    figure.supxlabel(f"{style.interval_meaning(frame)}; geometric mean over p", fontsize=7)
     return figure
 
 
@@ -181,24 +179,3 @@ def _rows(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     if "dimension" not in frame:
         return [("", frame)]
     return [(f"d = {dimension}", part) for dimension, part in frame.groupby("dimension")]
-
-
-def _with_interval(axis: Axes, curve: pd.DataFrame, position: str, look: dict[str, Any]) -> None:
-    bars = np.abs(curve[["lower", "upper"]].to_numpy(float).T - curve["mean"].to_numpy(float))
-    axis.errorbar(curve[position], curve["mean"], yerr=bars, elinewidth=1.0, **look)
-
-
-def _legend_above(figure: Figure, axis: Axes, columns: int, title: str) -> None:
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=columns, title=title, title_fontsize=7)
-
-
-def _size_ticks(axis: Axes, sizes: pd.Series) -> None:
-    shown = sorted(sizes.unique())
-    axis.set_xticks(shown, [f"{size:g}" for size in shown])
-    axis.minorticks_off()
-
-
-def _seeds(frame: pd.DataFrame) -> str:
-    fewest, most = frame["seeds"].min(), frame["seeds"].max()
-    return f"{fewest}" if fewest == most else f"{fewest} to {most}"

@@ -104,7 +104,9 @@ def _strip(path: Path, run: dict[str, Any]) -> None:
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"  # papermill draws a new one each time
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
-    write_text(path, text.replace(f"{run['context']['staging']}/", "").replace(f"{run['root']}/", "") + "\n")
+    for folder in (run["context"]["staging"], run["root"], sys.prefix):  # a warning names the file it comes from
+        text = text.replace(f"{folder}/", "")
+    write_text(path, text + "\n")
 
 
 def main() -> int:

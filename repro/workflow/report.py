@@ -124,7 +124,7 @@ def verdict_table(project: Project) -> str:
     ]
     for shown in entries(project):
         for number, row in enumerate(shown.rows):
-            name = f"`{shown.claim.id}`" if number == 0 else ""
+            name = f"`{shown.claim.id}` ({shown.profile or NOT_RUN})" if number == 0 else ""
             estimate = f"{row.estimate} {row.interval}".strip()
             verdict = row.verdict
             if number == 0 and len(shown.rows) > 1:
