@@ -54,7 +54,7 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
         axis.set(
             xscale="log",
             title=f"d = {dimension}",
-            xlabel="training points p (mean of two neighbours)",
+            xlabel="p, between two sizes",
             ylim=(-0.1, 1.6),
         )
         style.size_ticks(axis, frame["train_size"])
