@@ -1,0 +1,148 @@
+"""Inner loops of the neighbour graphs, compiled by numba on the first call and kept in its cache.
+
+What each function computes is written in `graph_plain`. Vertex sets are rows of bits, 64 vertices to a machine word.
+No fast-math: sums are taken in the written order, so results do not depend on the processor.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+ONE = np.uint64(1)
+ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+
+
+def squared_distances(coordinates: np.ndarray, start: int, stop: int) -> np.ndarray:
+    """See `graph_plain.squared_distances`."""
+    distances = np.zeros((stop - start, coordinates.shape[1]))
+    _add_squares(coordinates, start, distances)
+    return distances
+
+
+def levels(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """See `graph_plain.levels`."""
+    level = np.zeros(distances.shape, dtype=np.uint8)
+    _count_exceeded(distances, thresholds, level)
+    return level
+
+
+def hop_sums(adjacent: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """See `graph_plain.hop_sums`."""
+    return np.asarray(_search(_bits(adjacent), _bits(wanted)))
+
+
+def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """See `graph_plain.common_neighbours`."""
+    return np.asarray(_count_common(_bits(adjacent), first, second))
+
+
+def _bits(sets: np.ndarray) -> np.ndarray:
+    """Rows of bits (n, words) of a boolean matrix (n, n): bit v % 64 of word v // 64 is column v."""
+    n = len(sets)
+    octets = np.zeros((n, 8 * ((n + 63) // 64)), dtype=np.uint8)
+    octets[:, : (n + 7) // 8] = np.packbits(sets, axis=1, bitorder="little")
+    return octets.view("<u8").astype(np.uint64, copy=False)
+
+
+@njit(cache=True)
+def _add_squares(coordinates, start, distances):  # type: ignore[no-untyped-def]
+    width, n = coordinates.shape
+    for row in range(len(distances)):
+        i = start + row
+        sums = distances[row]
+        d = 0
+        while d + 4 <= width:  # four at a time, in order: a sum is read and written once for four
+            a, b, c, e = coordinates[d], coordinates[d + 1], coordinates[d + 2], coordinates[d + 3]
+            for j in range(n):
+                p, q, r, s = a[j] - a[i], b[j] - b[i], c[j] - c[i], e[j] - e[i]
+                sums[j] = (((sums[j] + p * p) + q * q) + r * r) + s * s
+            d += 4
+        while d < width:
+            a = coordinates[d]
+            for j in range(n):
+                p = a[j] - a[i]
+                sums[j] += p * p
+            d += 1
+
+
+@njit(cache=True)
+def _count_exceeded(distances, thresholds, level):  # type: ignore[no-untyped-def]
+    for row in range(len(distances)):
+        for t in range(thresholds.shape[1]):
+            threshold = thresholds[row, t]
+            for j in range(distances.shape[1]):
+                level[row, j] += distances[row, j] > threshold
+
+
+@njit(cache=True)
+def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
+    """Breadth-first search from all vertices at once.
+
+    After t steps, row v of `reached` holds the vertices within t hops of v; the next row is the union of the rows of
+    v's neighbours. The sum of the distances is Σ_{t >= 0} of the number of wanted vertices farther than t.
+    """
+    n, words = adjacent.shape
+    reached = adjacent.copy()  # t = 1; bits past the last vertex are set, so that a complete row is all ones
+    for v in range(n):
+        reached[v, v >> 6] |= ONE << np.uint64(v & 63)
+        if n & 63:
+            reached[v, words - 1] |= ALL << np.uint64(n & 63)
+    sums, missing = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    for v in range(n):
+        for w in range(words):
+            sums[v] += _ones(wanted[v, w])
+            missing[v] += _ones(wanted[v, w] & ~reached[v, w])
+    following = np.empty_like(reached)
+    moved = True
+    while moved and missing.any():
+        moved = False
+        for v in range(n):
+            sums[v] += missing[v]
+            row = following[v]
+            row[:] = reached[v]
+            if _full(row):
+                continue
+            for block in range(words):
+                neighbours = adjacent[v, block]
+                while neighbours:
+                    lowest = neighbours & (~neighbours + ONE)
+                    neighbours ^= lowest
+                    others = reached[64 * block + _ones(lowest - ONE)]
+                    for w in range(words):
+                        row[w] |= others[w]
+                if _full(row):  # nothing left to find: usual from the second step on in a dense graph
+                    break
+            missing[v] = 0
+            for w in range(words):
+                missing[v] += _ones(wanted[v, w] & ~row[w])
+                moved |= row[w] != reached[v, w]
+        reached, following = following, reached
+    sums[missing > 0] = -1
+    return sums
+
+
+@njit(cache=True)
+def _count_common(adjacent, first, second):  # type: ignore[no-untyped-def]
+    counts = np.zeros(len(first), np.int64)
+    for e in range(len(first)):
+        for w in range(adjacent.shape[1]):
+            counts[e] += _ones(adjacent[first[e], w] & adjacent[second[e], w])
+    return counts
+
+
+@njit(cache=True, inline="always")
+def _ones(word):  # type: ignore[no-untyped-def]
+    """Number of bits set, by sums over fields of 2, 4 and 8 bits; the compiler knows the pattern."""
+    word -= (word >> ONE) & np.uint64(0x5555_5555_5555_5555)
+    word = (word & np.uint64(0x3333_3333_3333_3333)) + ((word >> np.uint64(2)) & np.uint64(0x3333_3333_3333_3333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F_0F0F_0F0F_0F0F)
+    return np.int64((word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56))
+
+
+@njit(cache=True, inline="always")
+def _full(row):  # type: ignore[no-untyped-def]
+    every = ALL
+    for w in range(len(row)):
+        every &= row[w]
+    return every == ALL
