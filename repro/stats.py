@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import special
+from scipy.stats import binomtest
 
 CONFIDENCE = 0.95
 FEWEST_FOR_BOOTSTRAP = 10
@@ -145,6 +146,47 @@ def geometric_mean(values: npt.ArrayLike, seed: int) -> Estimates:
     """
     log = mean_interval(np.log(_positive("values", values)), seed=seed)
     return Estimates(np.exp(log.estimate), np.exp(log.lower), np.exp(log.upper), log.n)
+
+
+def proportion(successes: int, trials: int) -> Estimate:
+    """Share of successes among independent trials, with the exact binomial (Clopper–Pearson) interval.
+
+    Raises:
+        ValueError: if not 0 <= successes <= trials, or trials < 1.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise ValueError(f"expected 0 <= successes <= trials and a trial, got {successes} of {trials}")
+    found = binomtest(int(successes), int(trials)).proportion_ci(CONFIDENCE, "exact")
+    return Estimate(successes / trials, (float(found.low), float(found.high)), int(trials))
+
+
+def within_group_correlation(first: npt.ArrayLike, second: npt.ArrayLike, groups: npt.ArrayLike, seed: int) -> Estimate:
+    """Correlation of what is left of two variables after each group's mean is taken off: (units,) each.
+
+    This is the partial correlation given one intercept per group. Units are resampled over all groups.
+
+    Raises:
+        ValueError: for unequal lengths, NaN or infinity, or fewer than two units in every group.
+    """
+    _, codes = np.unique(np.asarray(groups), return_inverse=True)
+    if len(codes) and np.bincount(codes).max() < 2:
+        raise ValueError("expected a group with at least two units")
+    return estimate(_within_group_correlation, first, second, codes.astype(np.float64), seed=seed)
+
+
+def _within_group_correlation(first: Array, second: Array, codes: Array) -> Array:
+    """As above: (units, ...) → (...)."""
+    replicate = np.arange(int(np.prod(first.shape[1:]))).reshape(first.shape[1:])
+    group = (codes.astype(np.int64) * replicate.size + replicate).ravel()  # own groups in each replicate
+    count = np.bincount(group)
+
+    def centred(values: Array) -> Array:
+        means = np.bincount(group, values.ravel()) / np.maximum(count, 1)
+        return np.asarray(values - means[group].reshape(values.shape))
+
+    x, y = centred(first), centred(second)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray((x * y).sum(axis=0) / np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0)))
 
 
 def log_slope(sizes: npt.ArrayLike, values: npt.ArrayLike, seed: int) -> Estimate:

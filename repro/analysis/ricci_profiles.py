@@ -1,0 +1,166 @@
+"""The pooled Ricci coefficient over k (arXiv 2404.14265, Fig. 3): best scales, groups of cells, trends by layer."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.cluster.hierarchy import fcluster, linkage
+from sklearn.metrics import adjusted_rand_score
+
+from repro import stats
+from repro.analysis.ricci import KEY, RESAMPLES, TRAINED, Nets, Pooled, judged_nets, pooled, resampled
+
+Array = npt.NDArray[np.float64]
+
+IMAGE_SETS = ("mnist-1v7", "mnist-6v8", "sandal-boot", "shirt-coat")
+PUBLISHED_BEST = {  # best k, read off the boxes of Fig. 3; narrow, wide, bottleneck of depth 5, then of depth 11
+    "A": (30, 30, 50, 100, 90, 100),
+    "B": (10, 6, 6, 9, 6, 6),
+    "C": (30, 18, 50, 6, 6, 7),
+    "mnist-1v7": (500, 350, 350, 350, 350, 350),
+    "mnist-6v8": (500, 350, 350, 350, 350, 350),
+    "sandal-boot": (500, 500, 500, 350, 350, 250),
+    "shirt-coat": (500, 500, 500, 500, 500, 500),
+}
+PUBLISHED_POINTS = {"mnist-1v7": 2163, "mnist-6v8": 1932, "sandal-boot": 2000, "shirt-coat": 2000}  # else 1,000
+_COLUMNS = [(width, depth) for depth in (5, 11) for width in ("narrow", "wide", "bottleneck")]
+
+
+def kind(dataset: str) -> str:
+    """Whether a data set is "images" or "synthetic"."""
+    return "images" if dataset in IMAGE_SETS else "synthetic"
+
+
+def cells_of_kind(rows: pd.DataFrame, convention: str, largest_share: float) -> Iterator[tuple[str, list[Nets]]]:
+    """The cells of each kind of data that has any."""
+    cells = judged_nets(rows, TRAINED, convention, largest_share)
+    for name in ("synthetic", "images"):
+        chosen = [nets for nets in cells if kind(nets.dataset) == name]
+        if chosen:
+            yield name, chosen
+
+
+def best_scales(scales: pd.DataFrame) -> pd.DataFrame:
+    """Best k of each cell beside the published one, as shares of n; takes `analysis.ricci.scales`.
+
+    Columns: dataset, architecture, depth, k, share, coefficient, published_k, published_share, at_edge (largest k).
+    """
+    best = scales[scales["best"]].reset_index(drop=True)
+    largest = scales.groupby(KEY)["k"].max().rename("largest")
+    best = best.join(largest, on=KEY)
+    published = [
+        dict(zip(_COLUMNS, PUBLISHED_BEST[dataset], strict=True)).get((architecture, depth), 0)
+        for dataset, architecture, depth in best[KEY].itertuples(index=False)
+    ]
+    points = best["dataset"].map(PUBLISHED_POINTS).fillna(1000)
+    columns = best[[*KEY, "k", "coefficient"]].assign(
+        share=best["k"] / best["points"], published_k=published, published_share=np.array(published) / points
+    )
+    return columns.assign(at_edge=best["k"] == best["largest"])
+
+
+def median_scale(cells: Sequence[Nets], seed: int) -> stats.Estimate:
+    """Median over cells of best k / n, with a percentile interval over nets: k is chosen anew in each resample.
+
+    Cells without an eligible k are left out.
+    """
+    observed, replicates = [], []
+    for number, nets in enumerate(cells):
+        found, again = pooled(nets), resampled(nets, seed + number)
+        if found.best >= 0:
+            observed.append(_share(nets, found))
+            replicates.append(_share(nets, again))
+    medians = np.nanmedian(replicates, axis=0)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return stats.Estimate(float(np.median(observed)), (float(low), float(high)), sum(len(c.net) for c in cells))
+
+
+def _share(nets: Nets, found: Pooled) -> Array:
+    return np.asarray(np.where(found.best >= 0, nets.neighbours[found.best] / nets.points, np.nan))
+
+
+def grouping(cells: Sequence[Nets], seed: int) -> dict[str, stats.Estimate]:
+    """Adjusted Rand index of two Ward clusters of the cells' profiles with depth, with data set, and their difference.
+
+    The difference is depth − data set. Each interval is a percentile interval over nets, resampled within cells.
+
+    Raises:
+        ValueError: if fewer than two data sets or depths are there, or a profile is undefined at every k.
+    """
+    depth, dataset = [nets.depth for nets in cells], [nets.dataset for nets in cells]
+    if min(len(set(depth)), len(set(dataset))) < 2:
+        raise ValueError(f"expected two data sets and depths, got {sorted(set(dataset))} and {sorted(set(depth))}")
+    profiles = _profiles([pooled(nets) for nets in cells])
+    again = _profiles([resampled(nets, seed + number) for number, nets in enumerate(cells)])  # (cells, resamples, K)
+    replicates = np.array([_agreement(again[:, i], depth, dataset) for i in range(RESAMPLES)])  # (resamples, 2)
+    observed = np.array(_agreement(profiles, depth, dataset))
+    estimates = {}
+    for name, weights in (("depth", (1, 0)), ("data set", (0, 1)), ("difference", (1, -1))):
+        low, high = np.quantile(replicates @ weights, [0.025, 0.975])
+        units = sum(len(nets.net) for nets in cells)
+        estimates[name] = stats.Estimate(float(observed @ weights), (float(low), float(high)), units)
+    return estimates
+
+
+def _profiles(found: Sequence[Pooled]) -> Array:
+    """Profiles over k of equal length: (cells, ..., K); an undefined value takes the mean of its profile."""
+    rows = [np.where(np.isnan(p.coefficient), _row_mean(p.coefficient), p.coefficient) for p in found]
+    if not all(np.isfinite(row).all() for row in rows):
+        raise ValueError("a cell has no pooled coefficient at any k")
+    return np.array(rows)
+
+
+def _row_mean(values: Array) -> Array:
+    defined = np.isfinite(values)
+    count = defined.sum(axis=-1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(defined, values, 0).sum(axis=-1, keepdims=True) / count)
+
+
+def _agreement(profiles: Array, depth: Sequence[int], dataset: Sequence[str]) -> tuple[float, float]:
+    clusters = fcluster(linkage(profiles, method="ward"), 2, criterion="maxclust")
+    return float(adjusted_rand_score(depth, clusters)), float(adjusted_rand_score(dataset, clusters))
+
+
+def dendrogram_order(scales: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Ward linkage of the cells' profiles over k, cells in the order of `scales`: (cells − 1, 4), as SciPy draws it."""
+    profiles = scales.pivot_table(index=KEY, columns="k", values="coefficient", sort=False).to_numpy(float)
+    return np.asarray(linkage(np.where(np.isnan(profiles), _row_mean(profiles), profiles), method="ward"))
+
+
+def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats.Estimate:
+    """Mean over trained nets of one kind of data of a correlation with the layer index; takes the net table.
+
+    Args:
+        table: see `analysis.ricci.net_table`.
+        name: "synthetic" or "images".
+        column: "curvature_trend" or "hop_sum_trend".
+        seed: seeds the resampling of nets.
+    """
+    values = table.loc[(table["condition"] == TRAINED) & (table["dataset"].map(kind) == name), column].dropna()
+    return stats.estimate(lambda x: x.mean(axis=0), values.to_numpy(float), seed=seed)
+
+
+def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
+    """Mean hop distance and curvature per point, by layer, of the trained nets of each cell at its best k.
+
+    Columns: dataset, architecture, depth, k, layer, quantity ("hop distance", "curvature"), mean, lower, upper, seeds.
+    Hop sums are per ordered pair of points; curvature is per point and divided by k, so that cells compare.
+    """
+    tables = []
+    for nets in judged_nets(rows, TRAINED, convention, largest_share):
+        best = int(pooled(nets).best)
+        if best < 0:
+            continue
+        k, n = nets.neighbours[best], nets.points
+        connected = np.isfinite(nets.hop_sums[:, best]).all(axis=-1)
+        for quantity, values in (
+            ("hop distance", nets.hop_sums[connected, best] / (n * (n - 1))),
+            ("curvature", nets.curvature[connected, best] / (n * k)),
+        ):
+            found = stats.mean_interval(values, seed=seed)
+            cell = dict(zip(KEY, nets[:3], strict=True)) | {"k": k, "layer": np.arange(1, nets.depth + 1)}
+            curve = {"mean": found.estimate, "lower": found.lower, "upper": found.upper, "seeds": found.n}
+            tables.append(pd.DataFrame(cell | {"quantity": quantity} | curve))
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,245 @@
+"""Hop sums and curvatures of the layers of many classifiers (arXiv 2404.14265), trained as stacked ensembles.
+
+A cell trains some nets of one architecture on one data set and returns a row per net and k. Net number i has the same
+initial weights in every condition; all nets of a data set see the same training and test points.
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from repro.data import images, synthetic
+from repro.geometry.graph import graph_statistics
+from repro.models.ensemble import DenseEnsemble, glorot_ensemble
+from repro.training.device import resolve_device, resolve_dtype
+from repro.training.sgd import train_classifiers
+
+Row = dict[str, Any]
+
+SYNTHETIC = {"A": synthetic.spiral_rolls, "B": synthetic.box_with_channels, "C": synthetic.sine_sheet}
+IMAGES: dict[str, tuple[images.Name, int, int]] = {  # the set, and the classes labelled 0 and 1
+    "mnist-1v7": ("mnist", 1, 7),
+    "mnist-6v8": ("mnist", 6, 8),
+    "sandal-boot": ("fashion-mnist-footwear", 5, 9),
+    "shirt-coat": ("fashion-mnist", 6, 4),
+}
+ARCHITECTURES = ("narrow", "wide", "bottleneck")
+BLOCK = 12  # nets of a cell: what an interruption can cost, and what one process trains
+CONDITIONS = ("trained", "untrained", "shuffled labels", "few labels")
+
+
+class Task(NamedTuple):
+    """Two classes, labelled 0 and 1: training and test points."""
+
+    train_inputs: Tensor  # (train points, dimension)
+    train_labels: Tensor  # (train points,)
+    test_inputs: Tensor  # (n, dimension)
+    test_labels: Tensor  # (n,)
+
+
+def hidden_widths(architecture: str, depth: int) -> list[int]:
+    """Widths of the hidden layers: 25 (narrow), 50 (wide), or 50 with a middle layer of 25 (bottleneck).
+
+    Raises:
+        ValueError: for another architecture, or a bottleneck of even depth, which has no middle layer.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"expected an architecture of {list(ARCHITECTURES)}, got {architecture!r}")
+    if depth < 1 or (architecture == "bottleneck" and depth % 2 == 0):
+        raise ValueError(f"expected a depth of at least 1, odd for a bottleneck, got {depth}")
+    widths = [25 if architecture == "narrow" else 50] * depth
+    if architecture == "bottleneck":
+        widths[depth // 2] = 25
+    return widths
+
+
+def task(dataset: str, train_size: int, test_size: int, seed: int, dtype: torch.dtype = torch.float32) -> Task:
+    """The points of a data set, the same for every net of a study.
+
+    Args:
+        dataset: "A", "B", "C" (drawn), or "mnist-1v7", "mnist-6v8", "sandal-boot", "shirt-coat": raw pixels, 0 to 255.
+        train_size: training points; of images a random choice from the two classes of the training split.
+        test_size: test points; of images at most this many from the two classes of the test split, a random choice.
+        seed: non-negative integer.
+        dtype: of inputs and labels.
+
+    Raises:
+        ValueError: for an unknown data set or more training images than there are.
+        DataError: if images are missing or damaged.
+    """
+    if dataset not in SYNTHETIC and dataset not in IMAGES:
+        raise ValueError(f"expected a data set of {[*SYNTHETIC, *IMAGES]}, got {dataset!r}")
+    train, test = (np.random.default_rng(stream) for stream in _stream(seed, dataset).spawn(2))
+    if dataset in SYNTHETIC:
+        draws = [SYNTHETIC[dataset](size, generator) for size, generator in ((train_size, train), (test_size, test))]
+        return Task(*(tensor.to(dtype) for draw in draws for tensor in (draw.inputs, (draw.labels + 1) / 2)))
+    name, *classes = IMAGES[dataset]
+    tensors: list[Tensor] = []
+    for split, size, generator in (("train", train_size, train), ("test", test_size, test)):
+        pair = images.class_pair(images.load(name, split), *classes)  # type: ignore[arg-type]
+        if split == "train" and size > len(pair.labels):
+            raise ValueError(f"{dataset} has {len(pair.labels)} training images, got train_size={size}")
+        chosen = generator.permutation(len(pair.labels))[:size]
+        tensors += [torch.as_tensor(array[chosen]).to(dtype) for array in pair]
+    return Task(*tensors)
+
+
+def ensemble_cell(
+    *,
+    dataset: str,
+    architecture: str,
+    depth: int,
+    condition: str,
+    first_net: int,
+    nets: int,
+    neighbours: Sequence[int],
+    epochs: int,
+    train_size: int,
+    test_size: int = 1000,
+    batch_size: int = 32,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "auto",
+) -> list[Row]:
+    """Nets of one architecture: accuracy, and of every layer's neighbour graph the hop sum and total curvatures.
+
+    Rows, one per net and k: dataset, architecture, depth, condition, net, points (n), k, train_accuracy, test_accuracy,
+    test_loss (nats), and lists over the hidden layers: hop_sums (inf: disconnected), directed_curvature,
+    union_curvature (see `geometry.graph`).
+
+    Args:
+        dataset: see `task`.
+        architecture: see `hidden_widths`.
+        depth: hidden layers.
+        condition: "trained"; "untrained" (initial weights); "shuffled labels" (each net has its own permutation of
+            the training labels); "few labels" (as "trained": the control of shuffled labels on equally few points).
+        first_net: number of the first net.
+        nets: number of nets.
+        neighbours: the k of the graphs, each below the number of test points.
+        epochs: passes over the training points.
+        train_size: training points.
+        test_size: test points n (of images at most as many as there are).
+        batch_size: examples per step.
+        seed: non-negative integer.
+        dtype: "float32" or "float64", of the nets.
+        device: of the nets, "auto" for CUDA where available.
+
+    Raises:
+        ValueError: for a parameter out of range.
+    """
+    if condition not in CONDITIONS:
+        raise ValueError(f"expected a condition of {list(CONDITIONS)}, got {condition!r}")
+    place, precision = resolve_device(device), resolve_dtype(dtype)
+    data = Task(*(tensor.to(place) for tensor in task(dataset, train_size, test_size, seed, precision)))
+    labels = data.train_labels
+    widths = hidden_widths(architecture, depth)
+    numbers = range(first_net, first_net + nets)
+    streams = [_stream(seed, dataset, architecture, depth, net).spawn(3) for net in numbers]
+    initial, order, shuffle = (
+        [np.random.default_rng(stream) for stream in part] for part in zip(*streams, strict=True)
+    )
+    ensemble = glorot_ensemble([data.train_inputs.shape[1], *widths, 1], initial, precision, place)
+    if condition == "shuffled labels":
+        labels = torch.stack([labels[torch.from_numpy(draw.permutation(len(labels)))] for draw in shuffle])
+    if condition != "untrained":
+        ensemble = train_classifiers(ensemble, data.train_inputs, labels, order, epochs=epochs, batch_size=batch_size)
+    fixed = {"dataset": dataset, "architecture": architecture, "depth": depth, "condition": condition}
+    scores = _scores(ensemble, data, labels)
+    layers = [layer.cpu().numpy() for layer in ensemble.activations(data.test_inputs)]  # (nets, n, width) each
+    return [
+        fixed | {"net": net, "points": len(data.test_inputs)} | scores[index] | row
+        for index, net in enumerate(numbers)
+        for row in _geometry([layer[index] for layer in layers], neighbours)
+    ]
+
+
+def study_grid(
+    *,
+    datasets: Sequence[str],
+    architectures: Sequence[str],
+    depths: Sequence[int],
+    nets: dict[str, int],
+    neighbours: Sequence[int],
+    epochs: int,
+    train_size: int,
+    few_points: int,
+    few_epochs: int,
+    **shared: Any,
+) -> list[Row]:
+    """Configurations of `ensemble_cell` for every data set, architecture, depth and condition, in blocks of 12 nets.
+
+    Args:
+        datasets: data sets that share the settings below.
+        architectures: see `hidden_widths`.
+        depths: numbers of hidden layers.
+        nets: how many nets of each cell are measured in each condition; the first ones of the cell.
+        neighbours: the k of the graphs.
+        epochs: passes over the training points of the condition "trained".
+        train_size: its training points.
+        few_points: training points of the conditions "shuffled labels" and "few labels".
+        few_epochs: passes over these.
+        shared: test_size, batch_size, seed, dtype, device.
+    """
+    few = {"train_size": few_points, "epochs": few_epochs}
+    training = {"trained": {"train_size": train_size, "epochs": epochs}, "untrained": {"train_size": train_size}}
+    return [
+        {"dataset": dataset, "architecture": architecture, "depth": depth, "condition": condition}
+        | {"first_net": first, "nets": min(BLOCK, count - first), "neighbours": list(neighbours)}
+        | {"epochs": 0, **training.get(condition, few)}
+        | shared
+        for condition, count in nets.items()
+        for dataset in datasets
+        for architecture in architectures
+        for depth in depths
+        for first in range(0, count, BLOCK)
+    ]
+
+
+def relative_cost(config: Mapping[str, Any]) -> float:
+    """Rough relative time of a cell, so that a sweep starts with the dearest and tells the time left."""
+    inputs = 3 if config["dataset"] in SYNTHETIC else 784
+    widths = [inputs, *hidden_widths(config["architecture"], config["depth"])]
+    weights = sum(a * b for a, b in itertools.pairwise(widths))
+    steps = config["epochs"] * -(-config["train_size"] // config["batch_size"])
+    graphs = config["depth"] * (config["test_size"] / 1000) ** 2
+    return float(config["nets"] * (steps * (8e-5 + 5e-9 * weights) + 0.03 * graphs))
+
+
+def _stream(seed: int, *names: str | int) -> np.random.SeedSequence:
+    """Randomness of one purpose: equal names give equal draws, whatever else is run."""
+    return np.random.SeedSequence([seed, *(n if isinstance(n, int) else zlib.crc32(n.encode()) for n in names)])
+
+
+def _scores(ensemble: DenseEnsemble, data: Task, train_labels: Tensor) -> list[dict[str, float]]:
+    """Accuracies and test loss of each net."""
+    with torch.no_grad():
+        train, test = ensemble(data.train_inputs), ensemble(data.test_inputs)  # (nets, points)
+    loss = binary_cross_entropy_with_logits(test, data.test_labels.expand_as(test), reduction="none").mean(1)
+    columns = {
+        "train_accuracy": ((train > 0) == (train_labels > 0.5)).double().mean(1),
+        "test_accuracy": ((test > 0) == (data.test_labels > 0.5)).double().mean(1),
+        "test_loss": loss.double(),
+    }
+    return [{name: float(column[net]) for name, column in columns.items()} for net in range(len(loss))]
+
+
+def _geometry(layers: Sequence[np.ndarray], neighbours: Sequence[int]) -> list[Row]:
+    """One row per k: hop sums and curvatures over the layers of one net."""
+    statistics = [graph_statistics(layer, neighbours) for layer in layers]
+    return [
+        {
+            "k": at_k[0].k,
+            "hop_sums": [found.hop_sum for found in at_k],
+            "directed_curvature": [found.directed_curvature for found in at_k],
+            "union_curvature": [found.union_curvature for found in at_k],
+        }
+        for at_k in zip(*statistics, strict=True)
+    ]

@@ -1,0 +1,351 @@
+"""Figures of the Ricci study (arXiv 2404.14265)."""
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from scipy.cluster.hierarchy import dendrogram
+
+from repro.plots import style
+
+CONDITIONS: dict[str, dict[str, Any]] = {  # colour and marker tell the conditions apart, either of them alone
+    "trained": {"color": style.BLUE, "marker": "o", "label": "trained"},
+    "untrained": {"color": "0.55", "marker": "s", "label": "untrained"},
+    "shuffled labels": {"color": style.ORANGE, "marker": "^", "label": "shuffled labels, few points"},
+    "few labels": {"color": style.GREEN, "marker": "v", "label": "true labels, few points"},
+}
+DATASETS: dict[str, dict[str, Any]] = {
+    "A": {"color": style.BLUE, "marker": "o", "label": "A: spiral rolls"},
+    "B": {"color": style.ORANGE, "marker": "s", "label": "B: box with channels"},
+    "C": {"color": style.GREEN, "marker": "^", "label": "C: sine sheet and slab"},
+    "mnist-1v7": {"color": style.PINK, "marker": "v", "label": "MNIST 1 v 7"},
+    "mnist-6v8": {"color": style.BROWN, "marker": "D", "label": "MNIST 6 v 8"},
+    "sandal-boot": {"color": style.VERMILION, "marker": "X", "label": "Fashion sandal v boot"},
+    "shirt-coat": {"color": style.GREY, "marker": "P", "label": "Fashion shirt v coat"},
+}
+ARCHITECTURES = ("narrow", "wide", "bottleneck")
+INITIAL = {"narrow": "N", "wide": "W", "bottleneck": "B"}
+KEY = ["dataset", "architecture", "depth"]
+
+
+@style.styled
+def distributions(frame: pd.DataFrame) -> Figure:
+    """Coefficient of every net by cell, a panel per data set, with the untrained and shuffled-label nets beside.
+
+    Args:
+        frame: columns dataset, architecture, depth, condition, rho (one row per net; NaN is left out).
+    """
+    frame = frame.dropna(subset=["rho"])
+    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    columns = min(2, len(datasets))
+    rows = -(-len(datasets) // columns)
+    figure, axes = style.panels(columns, rows=rows, height=0.7 + 1.6 * rows, sharey=True)
+    cells = _cells(frame)
+    conditions = [name for name in CONDITIONS if name in set(frame["condition"])]
+    offsets = dict(
+        zip(conditions, np.linspace(-0.3, 0.3, len(conditions)) if len(conditions) > 1 else [0], strict=True)
+    )
+    for axis, dataset in zip(axes, datasets, strict=False):
+        part = frame[frame["dataset"] == dataset]
+        for position, (architecture, depth) in enumerate(cells):
+            nets = part[(part["architecture"] == architecture) & (part["depth"] == depth)]
+            for condition, group in nets.groupby("condition"):
+                _points(axis, position + offsets[condition], group["rho"].to_numpy(float), CONDITIONS[condition])
+        axis.axhline(0, color="0.2", linewidth=0.8)
+        axis.set_title(DATASETS[dataset]["label"], loc="left")
+        axis.set(ylim=(-1.05, 1.05), xlim=(-0.6, len(cells) - 0.4))
+        axis.set_xticks(range(len(cells)), [f"{a}\n{d}" for a, d in cells])
+    for axis in axes[len(datasets) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel("coefficient ρ")
+    handles = [Line2D([], [], linestyle="", markersize=4, **CONDITIONS[name]) for name in conditions]
+    title = "a point per net, bar: median; columns: width and number of hidden layers"
+    style.legend_below(figure, handles, title, 4)
+    return figure
+
+
+def _points(axis: Axes, position: float, values: np.ndarray, look: dict[str, Any]) -> None:
+    """Nets in a narrow column, spread by rank so that equal inputs give equal pictures, and their median."""
+    spread = 0.07 * np.sin(2.4 * np.arange(len(values)))
+    axis.scatter(position + spread, values, s=6, color=look["color"], marker=look["marker"], alpha=0.6, linewidths=0)
+    axis.plot([position - 0.1, position + 0.1], [np.median(values)] * 2, color="black", linewidth=1.2)
+
+
+def _cells(frame: pd.DataFrame) -> list[tuple[str, int]]:
+    """Architectures by depth, in the paper's order."""
+    found = {(a, int(d)) for a, d in frame[["architecture", "depth"]].itertuples(index=False)}
+    return sorted(found, key=lambda cell: (cell[1], ARCHITECTURES.index(cell[0])))
+
+
+@style.styled
+def scales(frame: pd.DataFrame) -> Figure:
+    """Pooled coefficient over k and cell, synthetic data and images apart; the best k of each cell in a box.
+
+    Args:
+        frame: columns dataset, architecture, depth, k, coefficient, connected, best.
+    """
+    kinds = [part for _, part in frame.groupby(frame.groupby(KEY)["k"].transform("max"), sort=True)]
+    heights = [0.16 * part["k"].nunique() + 0.5 for part in kinds]
+    figure, axes = mpl.pyplot.subplots(
+        len(kinds), 1, figsize=(style.PAGE, 0.6 + sum(heights)), squeeze=False, height_ratios=heights
+    )
+    for axis, part in zip(axes[:, 0], kinds, strict=True):
+        table = part.pivot_table(index="k", columns=KEY, values="coefficient", sort=False, dropna=False).sort_index()
+        table = table.reindex(columns=_ordered(part))
+        connected = part.pivot_table(index="k", columns=KEY, values="connected", sort=False).sort_index()[table.columns]
+        best = part.pivot_table(index="k", columns=KEY, values="best", sort=False).sort_index()[table.columns]
+        _heat(axis, table, connected.to_numpy() < 0.5)
+        for row, column in zip(*np.nonzero(best.to_numpy()), strict=True):
+            axis.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=1.8))
+        axis.set_ylabel("neighbours k")
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-1, 1), "RdBu")
+    figure.colorbar(scale, ax=list(axes[:, 0]), label="pooled coefficient", fraction=0.03, pad=0.01)
+    figure.supxlabel(
+        "width (N 25, W 50, B 50 with a middle of 25) and depth; box: best k; hatched: under half of the nets connected",
+        fontsize=7,
+    )
+    return figure
+
+
+def _heat(axis: Axes, table: pd.DataFrame, ineligible: np.ndarray) -> None:
+    sns.heatmap(
+        table, ax=axis, vmin=-1, vmax=1, cmap="RdBu", cbar=False, annot=True, fmt=".1f", annot_kws={"fontsize": 4.5},
+        linewidths=0.3, linecolor="0.9", mask=table.isna(),
+    )  # fmt: skip
+    for row, column in zip(*np.nonzero(ineligible | table.isna().to_numpy()), strict=True):
+        axis.add_patch(Rectangle((column, row), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
+    labels = [f"{INITIAL[architecture]}{depth}" for _, architecture, depth in table.columns]
+    axis.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=6)
+    axis.set_yticks(np.arange(len(table)) + 0.5, [f"{k}" for k in table.index], rotation=0, fontsize=6)
+    axis.set_xlabel("")
+    datasets = [dataset for dataset, *_ in table.columns]
+    for dataset in dict.fromkeys(datasets):
+        first, count = datasets.index(dataset), datasets.count(dataset)
+        axis.text(first + count / 2, -0.25, DATASETS[dataset]["label"], ha="center", va="bottom", fontsize=6.5)
+        if first:
+            axis.axvline(first, color="black", linewidth=0.8)
+
+
+def _ordered(frame: pd.DataFrame) -> list[tuple[str, str, int]]:
+    cells = {(d, a, int(n)) for d, a, n in frame[KEY].itertuples(index=False)}
+    return sorted(cells, key=lambda c: (list(DATASETS).index(c[0]), c[2], ARCHITECTURES.index(c[1])))
+
+
+@style.styled
+def shares(frame: pd.DataFrame) -> Figure:
+    """Share of nets with a negative coefficient: trained nets beside the nulls, by how k was chosen, a panel each.
+
+    Args:
+        frame: columns convention, condition, choice, share, lower, upper, nets.
+    """
+    conventions = list(frame["convention"].unique())
+    choices = list(frame["choice"].unique())
+    figure, axes = style.panels(len(conventions), height=2.9, sharey=True)
+    for axis, convention in zip(axes, conventions, strict=True):
+        part = frame[frame["convention"] == convention]
+        for number, (condition, look) in enumerate(CONDITIONS.items()):
+            rows = part[part["condition"] == condition]
+            positions = np.array([choices.index(choice) for choice in rows["choice"]]) + 0.16 * (number - 1.5)
+            bars = np.abs(rows[["lower", "upper"]].to_numpy(float).T - rows["share"].to_numpy(float))
+            axis.errorbar(positions, rows["share"], yerr=bars, linestyle="", **look)
+        axis.axhline(0.932, color="black", linestyle="--", linewidth=0.8, label="paper, trained: 0.932")
+        axis.axhline(0.5, color="0.7", linewidth=0.8)
+        axis.set(ylim=(0, 1.02), title=f"{convention} graphs", xlim=(-0.5, len(choices) - 0.5))
+        axis.set_xticks(range(len(choices)), choices)
+    axes[0].set_ylabel("share of nets with ρ < 0")
+    handles = axes[0].get_legend_handles_labels()[0]
+    style.legend_below(figure, handles, "bars: exact 95 % interval over nets", 3)
+    return figure
+
+
+@style.styled
+def accuracy(frame: pd.DataFrame) -> Figure:
+    """Test accuracy against z, both less their cell's mean, a panel per data set.
+
+    Args:
+        frame: columns dataset, depth, z_centred, accuracy_centred.
+    """
+    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    columns = min(4, len(datasets))
+    rows = -(-len(datasets) // columns)
+    figure, axes = style.panels(columns, rows=rows, height=0.6 + 1.8 * rows)
+    looks = {5: {"color": style.BLUE, "marker": "o"}, 11: {"color": style.ORANGE, "marker": "^"}}
+    for axis, dataset in zip(axes, datasets, strict=False):
+        part = frame[frame["dataset"] == dataset]
+        for depth, group in part.groupby("depth"):
+            look = looks.get(int(depth), {"color": "0.4", "marker": "s"})
+            percent = 100 * group["accuracy_centred"]
+            axis.scatter(group["z_centred"], percent, s=7, alpha=0.7, linewidths=0, label=f"depth {depth}", **look)
+        axis.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+        axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
+        axis.set_title(DATASETS[dataset]["label"], loc="left", fontsize=7)
+    for axis in axes[len(datasets) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel("accuracy − cell mean (%)")
+    figure.supxlabel("z − cell mean", fontsize=8)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    return figure
+
+
+@style.styled
+def accuracy_models(frame: pd.DataFrame, published: float) -> Figure:
+    """t of the coefficient in every fit of test accuracy, over its distribution under permutation within cells.
+
+    Args:
+        frame: columns convention, model, name, t, t_lower, t_upper, null_lower, null_upper.
+        published: the paper's t.
+    """
+    figure, axes = style.panels(frame["model"].nunique(), height=0.9 + 0.085 * len(frame), sharey=True)
+    looks = {"directed": {"color": style.BLUE, "marker": "o"}, "union": {"color": style.ORANGE, "marker": "s"}}
+    names = list(frame["name"].unique())
+    for axis, (model, part) in zip(axes, frame.groupby("model", sort=False), strict=True):
+        for convention, look in looks.items():
+            for _, fit in part[part["convention"] == convention].iterrows():
+                row = names.index(fit["name"]) + (0.18 if convention == "union" else -0.18)
+                null = fit["null_upper"] - fit["null_lower"]
+                axis.barh(row, null, left=fit["null_lower"], height=0.3, color="0.85", zorder=1)
+                axis.plot([fit["t_lower"], fit["t_upper"]], [row, row], color=look["color"], zorder=2)
+                axis.plot(fit["t"], row, color=look["color"], marker=look["marker"], zorder=3)
+        axis.axvline(0, color="0.2", linewidth=0.8)
+        axis.axvline(published, color="black", linestyle="--", linewidth=0.9)
+        axis.set(title=model, xlabel="t of the coefficient")
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].invert_yaxis()
+    handles = [Line2D([], [], label=f"{name} graphs", **look) for name, look in looks.items()]
+    handles += [Patch(color="0.85", label="95 % of permutations within cells")]
+    handles += [Line2D([], [], color="black", linestyle="--", label=f"paper: t = {published:.2f}")]
+    style.legend_below(figure, handles, "line: 95 % interval of the estimate in units of its standard error", 4)
+    return figure
+
+
+@style.styled
+def best_scales(frame: pd.DataFrame) -> Figure:
+    """Best k of each cell as a share of the points, beside the published one.
+
+    Args:
+        frame: columns dataset, architecture, depth, grid (which k), share, published_share, at_edge.
+    """
+    figure, axes = style.panels(2, height=3.4, sharey=True)
+    for axis, depth in zip(axes, sorted(frame["depth"].unique()), strict=False):
+        part = frame[frame["depth"] == depth]
+        datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+        for row in part.to_dict("records"):
+            y = datasets.index(row["dataset"]) + 0.22 * (ARCHITECTURES.index(row["architecture"]) - 1)
+            if row["grid"] == "paper":
+                axis.plot(row["published_share"], y, "D", color="black", markerfacecolor="none", markersize=4)
+                filled = "none" if row["at_edge"] else style.BLUE
+                axis.plot(row["share"], y, "o", color=style.BLUE, markerfacecolor=filled, markersize=4.5)
+                axis.text(1.3, y, INITIAL[row["architecture"]], fontsize=5.5, va="center", ha="center")
+            else:
+                axis.plot(row["share"], y, "x", color=style.VERMILION, markersize=4.5)
+        axis.set(xscale="log", xlim=(0.004, 1.6), xlabel="best k / points n", title=f"{depth} hidden layers")
+        axis.set_xticks([0.01, 0.1, 1], ["1 %", "10 %", "100 %"])
+        axis.minorticks_off()
+        axis.set_yticks(range(len(datasets)), [DATASETS[name]["label"] for name in datasets])
+        axis.grid(axis="y", color="0.92", linewidth=0.6)
+    axes[0].invert_yaxis()
+    handles = [
+        Line2D([], [], linestyle="", marker="D", color="black", markerfacecolor="none", label="published"),
+        Line2D([], [], linestyle="", marker="o", color=style.BLUE, label="here, paper's k"),
+        Line2D([], [], linestyle="", marker="o", color=style.BLUE, markerfacecolor="none", label="at the grid's edge"),
+        Line2D([], [], linestyle="", marker="x", color=style.VERMILION, label="here, all k"),
+    ]
+    style.legend_below(figure, handles, "N narrow, W wide, B bottleneck", 4)
+    return figure
+
+
+@style.styled
+def profiles(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
+    """Pooled coefficient against k, a panel per data set, a curve per architecture and depth.
+
+    Args:
+        frame: columns dataset, architecture, depth, points, k, coefficient, lower, upper.
+        limits: of each data set, the largest k of the paper's grid.
+    """
+    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    columns = min(4, len(datasets))
+    rows = -(-len(datasets) // columns)
+    figure, axes = style.panels(columns, rows=rows, height=0.8 + 1.7 * rows, sharey=True)
+    looks = dict(zip(ARCHITECTURES, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
+    for axis, dataset in zip(axes, datasets, strict=False):
+        part = frame[frame["dataset"] == dataset]
+        for (depth, architecture), curve in part.groupby(["depth", "architecture"]):
+            line = {"color": looks[architecture], "linestyle": "-" if depth == part["depth"].min() else "--"}
+            axis.plot(curve["k"], curve["coefficient"], markersize=0, linewidth=1.1, **line)
+            axis.fill_between(curve["k"], curve["lower"], curve["upper"], color=line["color"], alpha=0.12, linewidth=0)
+        axis.axhline(0, color="0.2", linewidth=0.8)
+        if part["k"].max() > limits[dataset]:
+            axis.axvspan(limits[dataset] * 1.08, part["k"].max() * 1.1, color="0.93", zorder=0)
+        axis.set(xscale="log", ylim=(-1, 1), xlabel="neighbours k")
+        axis.set_title(DATASETS[dataset]["label"], loc="left", fontsize=7)
+        style.size_ticks(axis, part["k"])
+    for axis in axes[len(datasets) :]:
+        axis.set_visible(False)
+    for axis in axes[::columns]:
+        axis.set_ylabel("pooled coefficient")
+    handles = [Line2D([], [], color=looks[name], label=name) for name in ARCHITECTURES]
+    depths = sorted(frame["depth"].unique())
+    styles = zip(depths, ("-", "--"), strict=False)
+    handles += [Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers") for depth, line in styles]
+    handles += [Patch(color="0.93", label="beyond the paper's grid")]
+    style.legend_below(figure, handles, "band: 95 % interval over nets (bootstrap)", 6)
+    return figure
+
+
+@style.styled
+def groups(trees: dict[str, tuple[np.ndarray, list[str]]]) -> Figure:
+    """Dendrograms of the cells by their profiles over k, one per kind of data.
+
+    Args:
+        trees: of each kind, the Ward linkage (cells − 1, 4) and the names of the cells.
+    """
+    figure, axes = style.panels(len(trees), height=2.8)
+    for axis, (kind, (tree, names)) in zip(axes, trees.items(), strict=True):
+        dendrogram(tree, labels=names, ax=axis, color_threshold=0, above_threshold_color="0.2", leaf_font_size=6)
+        axis.set(title=kind, ylabel="Ward distance of profiles")
+        axis.tick_params(axis="x", rotation=90)
+    return figure
+
+
+@style.styled
+def layer_curves(frame: pd.DataFrame) -> Figure:
+    """Mean hop distance and curvature against layer, a column per data set, at each cell's best k.
+
+    Args:
+        frame: columns dataset, architecture, depth, layer, quantity, mean, lower, upper.
+    """
+    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    quantities = {"hop distance": "mean hop distance", "curvature": "curvature / (n k)"}
+    figure, axes = style.panels(len(datasets), rows=2, height=3.6)
+    looks = dict(zip(ARCHITECTURES, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
+    for row, (quantity, name) in enumerate(quantities.items()):
+        for column, dataset in enumerate(datasets):
+            axis = axes[row * len(datasets) + column]
+            part = frame[(frame["dataset"] == dataset) & (frame["quantity"] == quantity)]
+            for (depth, architecture), curve in part.groupby(["depth", "architecture"]):
+                line = "-" if depth == frame["depth"].min() else "--"
+                axis.plot(curve["layer"], curve["mean"], color=looks[architecture], linestyle=line, markersize=2)
+                axis.fill_between(curve["layer"], curve["lower"], curve["upper"], color=looks[architecture], alpha=0.15)
+            axis.set_xticks([1, 5, 11] if frame["layer"].max() > 5 else [1, 3, 5])
+            axis.tick_params(labelsize=6)
+            if row == 0:
+                axis.set_title(DATASETS[dataset]["label"].replace(" ", "\n", 1) if len(datasets) > 4 else
+                               DATASETS[dataset]["label"], loc="left", fontsize=7)  # fmt: skip
+            if column == 0:
+                axis.set_ylabel(name)
+            if row == 1:
+                axis.set_xlabel("layer")
+    handles = [Line2D([], [], color=looks[name], label=name) for name in ARCHITECTURES]
+    handles += [Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers")
+                for depth, line in zip(sorted(frame["depth"].unique()), ("-", "--"), strict=False)]  # fmt: skip
+    style.legend_below(figure, handles, "each cell at its own best k; band: 95 % interval over nets", 5)
+    return figure
