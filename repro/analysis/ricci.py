@@ -103,7 +103,7 @@ def pooled(nets: Nets, weights: npt.ArrayLike | None = None) -> Pooled:
     """
     with np.errstate(invalid="ignore"):  # inf − inf, where two graphs in a row are disconnected
         eta, curvature = np.diff(nets.hop_sums, axis=-1), nets.curvature[..., :-1]  # (nets, K, L - 1)
-    connected = np.isfinite(nets.hop_sums).all(axis=-1)  # (nets, K)
+    connected = np.asarray(np.isfinite(nets.hop_sums).all(axis=-1))  # (nets, K)
     x, y = (_centred(values, connected) for values in (eta, curvature))
     sums = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=-1).sum(axis=2)  # (nets, K, 6)
     weight = np.ones(len(eta)) if weights is None else np.asarray(weights, np.float64)
@@ -167,16 +167,15 @@ def net_table(rows: pd.DataFrame, convention: str, largest_share: float, seed: i
 
 def _coefficients(nets: Nets, held_out: tuple[int, int], in_sample: int, seed: int) -> pd.DataFrame:
     own = int(pooled(nets).best)
-    positions = {"": np.array(held_out)[nets.net % 2], "_in_sample": in_sample, "_own": own}
+    count = len(nets.net)
+    at = np.array(held_out)[nets.net % 2]
+    positions = {"": at, "_in_sample": np.full(count, in_sample), "_own": np.full(count, own)}
     columns: dict[str, object] = dict(zip(KEY, nets[:3], strict=True))
     columns |= {"net": nets.net, "accuracy": nets.accuracy, "loss": nets.loss, "points": nets.points}
-    rho = nets.coefficients
-    every = np.arange(len(nets.net))
-    for suffix, position in positions.items():
-        found = np.broadcast_to(position, every.shape)
+    rho, every = nets.coefficients, np.arange(count)
+    for suffix, found in positions.items():
         columns[f"k{suffix}"] = np.where(found >= 0, nets.neighbours[found], 0)
         columns[f"rho{suffix}"] = np.where(found >= 0, rho[every, found], np.nan)
-    at = np.broadcast_to(positions[""], every.shape)
     columns["shuffled_layers"] = [
         _shuffled_layers(nets.hop_sums[i, k], nets.curvature[i, k], seed) if k >= 0 else np.nan
         for i, k in zip(every, at, strict=True)

@@ -108,7 +108,7 @@ def scales(frame: pd.DataFrame) -> Figure:
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-1, 1), "RdBu")
     figure.colorbar(scale, ax=list(axes[:, 0]), label="pooled coefficient", fraction=0.03, pad=0.01)
     figure.supxlabel(
-        "width (N 25, W 50, B 50 with a middle of 25) and depth; box: best k; hatched: under half of the nets connected",
+        "width (N 25, W 50, B 50 with a middle of 25) and depth; box: best k; hatched: most nets disconnected",
         fontsize=7,
     )
     return figure
