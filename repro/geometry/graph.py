@@ -133,8 +133,20 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
     ascending = sorted(set(neighbours))
     level = _levels(points, ascending)
     union = np.minimum(level, level.T)
-    graphs = {k: _statistics(k, level <= t, union <= t) for t, k in enumerate(ascending)}
-    return [graphs[k] for k in neighbours]
+    directed_degrees, union_degrees = (loops.degrees(graphs, len(ascending)) for graphs in (level, union))
+    found = {}
+    for t, k in enumerate(ascending):
+        directed_degree, union_degree = directed_degrees[t], union_degrees[t] // 2  # every edge is two arcs
+        arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
+        found[k] = GraphStatistics(
+            k=k,
+            arcs=arcs,
+            edges=edges,
+            directed_curvature=_curvature(arcs, directed_degree),
+            union_curvature=_curvature(edges, union_degree),
+            hop_sum=float(_hop_sum(union <= t)),
+        )
+    return [found[k] for k in neighbours]
 
 
 def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention: str = "directed") -> RicciCoefficient:
@@ -207,27 +219,12 @@ def standardise(rho: float | np.ndarray, layers: int) -> np.ndarray:
     return np.asarray(np.arctanh(clipped) / math.sqrt(layers - 4))
 
 
-def _statistics(k: int, arcs: np.ndarray, edges: np.ndarray) -> GraphStatistics:
-    """Of the adjacency (n, n) of a directed graph and its symmetric closure."""
-    out_degree, in_degree = (arcs.sum(axis=axis, dtype=np.int32) for axis in (1, 0))
-    degree = edges.sum(axis=1, dtype=np.int32)
-    arc_count, edge_count = int(out_degree.sum()), int(degree.sum()) // 2
-    return GraphStatistics(
-        k=k,
-        arcs=arc_count,
-        edges=edge_count,
-        directed_curvature=_curvature(arc_count, out_degree + in_degree),
-        union_curvature=_curvature(edge_count, degree),
-        hop_sum=float(_hop_sum(edges)),
-    )
-
-
 def _curvature(count: int, degree: np.ndarray) -> int:
     return 4 * count - int((degree.astype(np.int64) ** 2).sum())
 
 
 def _hop_sum(adjacent: np.ndarray) -> int | float:
-    sums = loops.hop_sums(adjacent, ~np.eye(len(adjacent), dtype=bool))
+    sums = loops.hop_sums(adjacent)
     return math.inf if (sums < 0).any() else int(sums.sum())
 
 
