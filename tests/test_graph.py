@@ -11,7 +11,8 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import shortest_path
 
-from repro.geometry import graph, graph_compiled, graph_plain
+from repro.geometry import graph_compiled, graph_plain
+from repro.geometry import neighbours as graphs_module
 from repro.geometry.graph import (
     graph_statistics,
     hop_sum,
@@ -99,11 +100,11 @@ def adjacency(network):
 
 @pytest.fixture(params=[graph_compiled, graph_plain], ids=["compiled", "plain"])
 def loops(request, monkeypatch):
-    monkeypatch.setattr(graph, "loops", request.param)
+    monkeypatch.setattr(graphs_module, "loops", request.param)
 
 
 def test_compiled_loops_are_used_where_numba_is_installed():
-    assert graph.loops is graph_compiled
+    assert graphs_module.loops is graph_compiled
 
 
 @pytest.mark.usefixtures("loops")
@@ -158,7 +159,7 @@ def test_fallback_is_equal_in_every_number(monkeypatch):
     assert np.array_equal(
         graph_compiled.squared_distances(coordinates, 3, 77), graph_plain.squared_distances(coordinates, 3, 77)
     )  # bit for bit: no fused or reordered sums
-    monkeypatch.setattr(graph, "loops", graph_plain)
+    monkeypatch.setattr(graphs_module, "loops", graph_plain)
     assert graph_statistics(points, neighbours) == compiled
 
 

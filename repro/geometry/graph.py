@@ -1,48 +1,49 @@
-"""Nearest-neighbour graphs of a network's layers: Forman curvature, hop distances and Ricci coefficients.
+"""Ricci coefficients of a network: curvature of its layers' neighbour graphs against the change of hop distances.
 
-"Deep Learning as Ricci Flow" (arXiv 2404.14265) compares, layer by layer, the curvature of the graph of a layer's
-activations with the change of the hop distances into the next layer. Two conventions of the graph are kept apart:
-
-- "directed", that of the paper's released scripts: an arc i → j when d(i, j) is at most the k-th smallest distance
-  from i to another point, so exact ties are all kept; the degree is in + out; the curvature 4 − deg i − deg j of an arc
-  is summed over all arcs; hops ignore the direction.
-- "union", that of the text: i and j are joined when either arc is there, and each edge counts once.
-
-Hop distances are the same in both.
+"Deep Learning as Ricci Flow" (arXiv 2404.14265) compares the layers of a network as wholes; a later paper
+(arXiv 2509.22362) compares them point by point. The graphs themselves are those of `repro.geometry.neighbours`, whose
+functions can be imported from here too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from scipy.sparse import csr_array, sparray, spmatrix
 from torch import Tensor
 
-try:
-    from repro.geometry import graph_compiled as loops
-except ImportError:  # no numba: the same integers, more slowly
-    from repro.geometry import graph_plain as loops  # type: ignore[no-redef]
+from repro.geometry.neighbours import (
+    GraphStatistics,
+    check_convention,
+    edge_curvature,
+    graph_statistics,
+    hop_sum,
+    hops_to_neighbours,
+    neighbour_graph,
+    total_curvature,
+)
 
-CONVENTIONS = ("directed", "union")
+__all__ = [
+    "GraphStatistics",
+    "LocalRicci",
+    "RicciCoefficient",
+    "edge_curvature",
+    "graph_statistics",
+    "hop_sum",
+    "layer_ricci_coefficients",
+    "local_ricci",
+    "local_ricci_coefficients",
+    "neighbour_graph",
+    "ricci_coefficient",
+    "ricci_correlation",
+    "standardise",
+    "total_curvature",
+]
+
 LARGEST_CORRELATION = 0.999999  # |rho| is clipped there before arctanh, which is infinite at 1
-ROWS = 128  # points whose distances are held at a time: 2 MB for 2 000 points, so they stay in the cache
-
-Graph = sparray | spmatrix | np.ndarray
-
-
-class GraphStatistics(NamedTuple):
-    """What the coefficients need of one graph, in both conventions."""
-
-    k: int
-    arcs: int  # of the directed graph: nk, and more with ties
-    edges: int  # of the union graph
-    directed_curvature: int  # summed over arcs
-    union_curvature: int  # summed over edges
-    hop_sum: float  # over ordered pairs, a whole number; inf when disconnected
 
 
 class RicciCoefficient(NamedTuple):
@@ -56,85 +57,13 @@ class RicciCoefficient(NamedTuple):
     connected: bool
 
 
-def neighbour_graph(points: Tensor | np.ndarray, k: int, convention: str = "directed") -> csr_array:
-    """Graph of the k nearest neighbours in Euclidean distance, without self-loops.
+class LocalRicci(NamedTuple):
+    """Ricci coefficients of n points and of the L − 1 steps from a layer to the next, with what they are made of."""
 
-    Distances are compared exactly as computed in float64, and duplicated or mirrored points tie exactly.
-
-    Args:
-        points: (n, w) activations of one layer.
-        k: neighbours of each point, 1 <= k < n.
-        convention: "directed" or "union" (symmetric), see the module.
-
-    Returns:
-        (n, n) adjacency of ones (int64).
-
-    Raises:
-        ValueError: for another shape, non-finite values, or another k or convention.
-    """
-    _check_convention(convention)
-    adjacent = _levels(points, [k]) == 0
-    return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
-
-
-def total_curvature(graph: Graph, convention: str = "directed") -> int:
-    """Sum of the Forman curvature 4 − deg i − deg j over the arcs (directed) or the undirected edges (union).
-
-    A vertex of degree deg (in + out for the directed graph) meets deg ends of arcs or edges, each of which subtracts
-    deg, so the sum is 4·(arcs or edges) − Σ deg². Without ties, where every out-degree is k, the directed sum is
-    4nk − 4nk² − n Var(in-degree).
-
-    Args:
-        graph: (n, n) adjacency of that convention, sparse or dense; what is not zero is an arc.
-        convention: "directed" or "union".
-
-    Raises:
-        ValueError: for a graph that is not square or has self-loops, a union graph that is not symmetric, or another
-            convention.
-    """
-    _check_convention(convention)
-    adjacency = _checked_graph(graph)
-    out_degree, in_degree = np.diff(adjacency.indptr), np.bincount(adjacency.indices, minlength=adjacency.shape[0])
-    if convention == "directed":
-        return _curvature(adjacency.nnz, out_degree + in_degree)
-    if not _symmetric(adjacency):
-        raise ValueError("the adjacency of a union graph must be symmetric")
-    return _curvature(adjacency.nnz // 2, out_degree)
-
-
-def hop_sum(graph: Graph) -> int | float:
-    """Sum of the hop distances over all ordered pairs of vertices, arcs taken without direction.
-
-    Args:
-        graph: (n, n) adjacency, sparse or dense; n² bytes of memory are used.
-
-    Returns:
-        The sum, or inf when the graph is disconnected.
-
-    Raises:
-        ValueError: for a graph that is not square or has self-loops.
-    """
-    adjacent = _checked_graph(graph).toarray()
-    return _hop_sum(adjacent | adjacent.T)
-
-
-def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> list[GraphStatistics]:
-    """Curvature in both conventions and hop sum of the graphs of one layer, for many k from one neighbour search.
-
-    The same numbers as `neighbour_graph`, `total_curvature` and `hop_sum` for each k.
-
-    Args:
-        points: (n, w) activations of one layer.
-        neighbours: the values of k, in any order; at most 255 of them.
-
-    Raises:
-        ValueError: for another shape, non-finite values, no k, or a k outside 1..n − 1.
-    """
-    ascending = sorted(set(neighbours))
-    level = _levels(points, ascending)
-    union = np.minimum(level, level.T)
-    graphs = {k: _statistics(k, level <= t, union <= t) for t, k in enumerate(ascending)}
-    return [graphs[k] for k in neighbours]
+    points: np.ndarray  # (n,) correlation over layers
+    layers: np.ndarray  # (L − 1,) correlation over points
+    curvature: np.ndarray  # (L − 1, n) mean curvature of the edges at each point
+    eta: np.ndarray  # (L − 1, n) mean change of the hop distance to the neighbours; NaN where one cannot be reached
 
 
 def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention: str = "directed") -> RicciCoefficient:
@@ -157,7 +86,7 @@ def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention:
         >>> ricci_coefficient(list(activations), k=5).connected
         True
     """
-    _check_convention(convention)
+    check_convention(convention)
     _check_layers(layers)
     graphs = [graph_statistics(points, [k])[0] for points in layers]
     totals = [graph.directed_curvature if convention == "directed" else graph.union_curvature for graph in graphs]
@@ -207,89 +136,54 @@ def standardise(rho: float | np.ndarray, layers: int) -> np.ndarray:
     return np.asarray(np.arctanh(clipped) / math.sqrt(layers - 4))
 
 
-def _statistics(k: int, arcs: np.ndarray, edges: np.ndarray) -> GraphStatistics:
-    """Of the adjacency (n, n) of a directed graph and its symmetric closure."""
-    out_degree, in_degree = (arcs.sum(axis=axis, dtype=np.int32) for axis in (1, 0))
-    degree = edges.sum(axis=1, dtype=np.int32)
-    arc_count, edge_count = int(out_degree.sum()), int(degree.sum()) // 2
-    return GraphStatistics(
-        k=k,
-        arcs=arc_count,
-        edges=edge_count,
-        directed_curvature=_curvature(arc_count, out_degree + in_degree),
-        union_curvature=_curvature(edge_count, degree),
-        hop_sum=float(_hop_sum(edges)),
-    )
+def local_ricci(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> LocalRicci:
+    """Local and layer Ricci coefficients on the union graph (arXiv 2509.22362), both from one pass.
 
+    For a point x with neighbours y in layer l, O_l(x) is the mean curvature of the edges (x, y) and eta_l(x) the mean
+    of d_{l+1}(x, y) − d_l(x, y), hop distances, where d_l(x, y) = 1. The local coefficient of x is Pearson's
+    correlation of (O_l(x), eta_l(x)) over l = 1..L − 1, the layer coefficient of l the one over x.
 
-def _curvature(count: int, degree: np.ndarray) -> int:
-    return 4 * count - int((degree.astype(np.int64) ** 2).sum())
+    Args:
+        layers: points (n, w_l) of the L >= 2 layers; whether input and output are among them is the caller's choice.
+        k: number of neighbours.
+        curvature: "forman", "augmented" or "ollivier", see `edge_curvature`.
 
+    Returns:
+        The coefficients. A point with a neighbour out of reach in the next layer has no local coefficient (NaN) and is
+        left out of that layer's; a constant side gives NaN.
 
-def _hop_sum(adjacent: np.ndarray) -> int | float:
-    sums = loops.hop_sums(adjacent, ~np.eye(len(adjacent), dtype=bool))
-    return math.inf if (sums < 0).any() else int(sums.sum())
-
-
-def _levels(points: Tensor | np.ndarray, ascending: Sequence[int]) -> np.ndarray:
-    """Level (n, n) of each pair: the place, among the k in ascending order, of the first whose graph has the arc.
-
-    The arc i → j is in the graph of the t-th smallest k, counted from 0, when the level is at most t. The level is the
-    number of k when no graph has it, as on the diagonal.
+    Raises:
+        ValueError: for fewer than two layers, layers of differing numbers of points, or what `neighbour_graph` and
+            `edge_curvature` refuse.
     """
-    coordinates = _checked_points(points, ascending)
-    places = np.array(ascending) - 1
-    n = coordinates.shape[1]
-    level = np.empty((n, n), dtype=np.uint8)
-    for start in range(0, n, ROWS):
-        rows = np.arange(start, min(start + ROWS, n))
-        distances = loops.squared_distances(coordinates, start, start + len(rows))
-        distances[np.arange(len(rows)), rows] = np.inf
-        thresholds = np.sort(np.partition(distances, places[-1], axis=1)[:, : places[-1] + 1], axis=1)[:, places]
-        level[rows] = loops.levels(distances, thresholds)
-    return level
+    _check_layers(layers)
+    graphs = [neighbour_graph(points, k, "union") for points in layers]
+    steps = list(pairwise(graphs))
+    degrees = np.stack([np.diff(graph.indptr) for graph, _ in steps])  # (L − 1, n)
+    o = np.stack([edge_curvature(graph, curvature).sum(axis=1) for graph, _ in steps]) / degrees
+    eta = np.stack([hops_to_neighbours(graph, following) for graph, following in steps]) / degrees - 1
+    of_layers = [_pearson(o[step, kept], eta[step, kept]) for step, kept in enumerate(np.isfinite(eta))]
+    return LocalRicci(points=_pearson(o.T, eta.T), layers=np.array(of_layers), curvature=o, eta=eta)
+
+
+def local_ricci_coefficients(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
+    """Local Ricci coefficients (n,) of the points: see `local_ricci`."""
+    return local_ricci(layers, k, curvature).points
+
+
+def layer_ricci_coefficients(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
+    """Layer Ricci coefficients (L − 1,) of the steps from each layer to the next: see `local_ricci`."""
+    return local_ricci(layers, k, curvature).layers
 
 
 def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlation over the last axis, NaN where a side is constant."""
+    """Correlation over the last axis, NaN where a side is empty, constant or holds a NaN."""
+    if first.shape[-1] == 0:
+        return np.full(first.shape[:-1], np.nan)
     varies = (np.ptp(first, axis=-1) > 0) & (np.ptp(second, axis=-1) > 0)
     a, b = (side - side.mean(axis=-1, keepdims=True) for side in (first, second))
     scale = np.sqrt((a**2).sum(axis=-1) * (b**2).sum(axis=-1))
     return np.where(varies, np.clip((a * b).sum(axis=-1) / np.where(varies, scale, 1.0), -1.0, 1.0), np.nan)
-
-
-def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:
-    """Coordinates (w, n) in float64 without the constant ones (dead units), scaled so that squares cannot overflow."""
-    values = torch.as_tensor(points).detach().to("cpu", torch.float64).numpy()
-    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
-        raise ValueError(f"points must have shape (n, w) with n >= 2 and w >= 1, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("points hold non-finite values")
-    if not 1 <= len(neighbours) <= 255:
-        raise ValueError(f"expected 1 to 255 values of k, got {len(neighbours)}")
-    for k in neighbours:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < len(values):
-            raise ValueError(f"k must be a whole number from 1 to n - 1 = {len(values) - 1}, got {k!r}")
-    varying = values[:, values.max(axis=0) > values.min(axis=0)].T
-    exponent = np.frexp(np.abs(varying).max(initial=0.0))[1]
-    return np.ascontiguousarray(np.ldexp(varying, -exponent))  # a power of two: no comparison changes
-
-
-def _checked_graph(graph: Graph) -> csr_array:
-    adjacency = csr_array(graph, copy=True)  # type: ignore[arg-type]
-    if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
-        raise ValueError(f"graph must be a square adjacency matrix, got shape {adjacency.shape}")
-    adjacency.sum_duplicates()
-    adjacency.eliminate_zeros()
-    if adjacency.diagonal().any():
-        raise ValueError("graph must not have self-loops")
-    return adjacency.astype(bool)
-
-
-def _symmetric(adjacency: csr_array) -> bool:
-    transposed = adjacency.T.tocsr()
-    pairs = ((adjacency.indptr, transposed.indptr), (adjacency.indices, transposed.indices))
-    return all(np.array_equal(rows, columns) for rows, columns in pairs)
 
 
 def _check_layers(layers: Sequence[Tensor | np.ndarray]) -> None:
@@ -298,8 +192,3 @@ def _check_layers(layers: Sequence[Tensor | np.ndarray]) -> None:
     counts = sorted({len(points) for points in layers})
     if len(counts) > 1:
         raise ValueError(f"layers must hold the same points, got {counts} of them")
-
-
-def _check_convention(convention: str) -> None:
-    if convention not in CONVENTIONS:
-        raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")

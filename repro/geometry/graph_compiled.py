@@ -27,9 +27,15 @@ def levels(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return level
 
 
-def hop_sums(adjacent: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def degrees(level: np.ndarray, count: int) -> np.ndarray:
+    """See `graph_plain.degrees`."""
+    return np.cumsum(_count_levels(level, count)[:, :count].T, axis=0)
+
+
+def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """See `graph_plain.hop_sums`."""
-    return np.asarray(_search(_bits(adjacent), _bits(wanted)))
+    bits = _bits(adjacent)
+    return np.asarray(_search(bits, np.full_like(bits, ALL) if wanted is None else _bits(wanted)))
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -76,6 +82,16 @@ def _count_exceeded(distances, thresholds, level):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True)
+def _count_levels(level, count):  # type: ignore[no-untyped-def]
+    counts = np.zeros((len(level), count + 1), np.int64)
+    for i in range(len(level)):
+        for j in range(len(level)):
+            counts[i, level[i, j]] += 1
+            counts[j, level[i, j]] += 1
+    return counts
+
+
+@njit(cache=True)
 def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     """Breadth-first search from all vertices at once.
 
@@ -84,15 +100,15 @@ def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     """
     n, words = adjacent.shape
     reached = adjacent.copy()  # t = 1; bits past the last vertex are set, so that a complete row is all ones
+    sums, missing = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for v in range(n):
         reached[v, v >> 6] |= ONE << np.uint64(v & 63)
         if n & 63:
             reached[v, words - 1] |= ALL << np.uint64(n & 63)
-    sums, missing = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    for v in range(n):
         for w in range(words):
-            sums[v] += _ones(wanted[v, w])
             missing[v] += _ones(wanted[v, w] & ~reached[v, w])
+            sums[v] += _ones(wanted[v, w] & adjacent[v, w])
+        sums[v] += missing[v]  # t = 0: all wanted vertices but v itself
     following = np.empty_like(reached)
     moved = True
     while moved and missing.any():

@@ -27,18 +27,24 @@ def levels(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     return level
 
 
-def hop_sums(adjacent: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def degrees(level: np.ndarray, count: int) -> np.ndarray:
+    """In-degree + out-degree (count, n) of the graphs t = 0..count − 1 that hold the arcs of level (n, n) at most t."""
+    graphs = (level <= t for t in range(count))
+    return np.stack([arcs.sum(axis=0) + arcs.sum(axis=1) for arcs in graphs]).astype(np.int64)
+
+
+def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """Sum of the hop distances from each vertex to its wanted vertices.
 
     Args:
         adjacent: (n, n) bool, symmetric.
-        wanted: (n, n) bool; row x marks the vertices y whose distance from x counts.
+        wanted: (n, n) bool; row x marks the vertices y whose distance from x counts. None means all of them.
 
     Returns:
         (n,) int64; −1 where a wanted vertex cannot be reached.
     """
     hops = shortest_path(csr_array(adjacent, dtype=np.float64), unweighted=True)
-    sums = np.where(wanted, hops, 0.0).sum(axis=1)
+    sums = (hops if wanted is None else np.where(wanted, hops, 0.0)).sum(axis=1)
     return np.where(np.isfinite(sums), sums, -1.0).astype(np.int64)
 
 

@@ -1,0 +1,277 @@
+"""Nearest-neighbour graphs of points: Forman and Ollivier curvature, hop distances.
+
+Two conventions of the graph of k nearest neighbours are kept apart:
+
+- "directed", that of the released scripts of arXiv 2404.14265: an arc i → j when d(i, j) is at most the k-th smallest
+  distance from i to another point, so exact ties are all kept; the degree is in + out; the curvature
+  4 − deg i − deg j of an arc is summed over all arcs; hops ignore the direction.
+- "union", that of its text: i and j are joined when either arc is there, and each edge counts once.
+
+Hop distances are the same in both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array, sparray, spmatrix
+from scipy.sparse.csgraph import shortest_path
+from torch import Tensor
+
+try:
+    from repro.geometry import graph_compiled as loops
+except ImportError:  # no numba: the same integers, more slowly
+    from repro.geometry import graph_plain as loops  # type: ignore[no-redef]
+
+CONVENTIONS = ("directed", "union")
+CURVATURES = ("forman", "augmented", "ollivier")
+ROWS = 128  # points whose distances are held at a time: 2 MB for 2 000 points, so they stay in the cache
+
+Graph = sparray | spmatrix | np.ndarray
+
+
+class GraphStatistics(NamedTuple):
+    """What the coefficients need of one graph, in both conventions."""
+
+    k: int
+    arcs: int  # of the directed graph: nk, and more with ties
+    edges: int  # of the union graph
+    directed_curvature: int  # summed over arcs
+    union_curvature: int  # summed over edges
+    hop_sum: float  # over ordered pairs, a whole number; inf when disconnected
+
+
+def neighbour_graph(points: Tensor | np.ndarray, k: int, convention: str = "directed") -> csr_array:
+    """Graph of the k nearest neighbours in Euclidean distance, without self-loops.
+
+    Distances are compared exactly as computed in float64, and duplicated or mirrored points tie exactly.
+
+    Args:
+        points: (n, w) activations of one layer.
+        k: neighbours of each point, 1 <= k < n.
+        convention: "directed" or "union" (symmetric), see the module.
+
+    Returns:
+        (n, n) adjacency of ones (int64).
+
+    Raises:
+        ValueError: for another shape, non-finite values, or another k or convention.
+    """
+    check_convention(convention)
+    adjacent = _levels(points, [k]) == 0
+    return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
+
+
+def total_curvature(graph: Graph, convention: str = "directed") -> int:
+    """Sum of the Forman curvature 4 − deg i − deg j over the arcs (directed) or the undirected edges (union).
+
+    A vertex of degree deg (in + out for the directed graph) meets deg ends of arcs or edges, each of which subtracts
+    deg, so the sum is 4·(arcs or edges) − Σ deg². Without ties, where every out-degree is k, the directed sum is
+    4nk − 4nk² − n Var(in-degree).
+
+    Args:
+        graph: (n, n) adjacency of that convention, sparse or dense; what is not zero is an arc.
+        convention: "directed" or "union".
+
+    Raises:
+        ValueError: for a graph that is not square or has self-loops, a union graph that is not symmetric, or another
+            convention.
+    """
+    check_convention(convention)
+    adjacency = _checked_graph(graph)
+    out_degree, in_degree = np.diff(adjacency.indptr), np.bincount(adjacency.indices, minlength=adjacency.shape[0])
+    if convention == "directed":
+        return _curvature(adjacency.nnz, out_degree + in_degree)
+    _check_symmetric(adjacency)
+    return _curvature(adjacency.nnz // 2, out_degree)
+
+
+def hop_sum(graph: Graph) -> int | float:
+    """Sum of the hop distances over all ordered pairs of vertices, arcs taken without direction.
+
+    Args:
+        graph: (n, n) adjacency, sparse or dense; n² bytes of memory are used.
+
+    Returns:
+        The sum, or inf when the graph is disconnected.
+
+    Raises:
+        ValueError: for a graph that is not square or has self-loops.
+    """
+    return _hop_sum(_undirected(_checked_graph(graph)))
+
+
+def hops_to_neighbours(graph: Graph, next_graph: Graph) -> np.ndarray:
+    """Sum over the neighbours y of each vertex x in one graph of the hop distance from x to y in another.
+
+    Args:
+        graph: (n, n) adjacency, sparse or dense, arcs taken without direction as in `next_graph`.
+        next_graph: (n, n) adjacency on the same vertices; n² bytes of memory are used.
+
+    Returns:
+        (n,) sums, NaN where a neighbour cannot be reached.
+
+    Raises:
+        ValueError: for a graph that is not square or has self-loops, or differing numbers of vertices.
+    """
+    wanted, adjacent = (_undirected(_checked_graph(each)) for each in (graph, next_graph))
+    if wanted.shape != adjacent.shape:
+        raise ValueError(f"expected graphs on the same vertices, got {len(wanted)} and {len(adjacent)}")
+    sums = loops.hop_sums(adjacent, wanted)
+    return np.where(sums < 0, np.nan, sums)
+
+
+def edge_curvature(graph: Graph, curvature: str = "forman") -> csr_array:
+    """Curvature of each edge of an undirected graph.
+
+    - "forman": 4 − deg x − deg y;
+    - "augmented": that plus 3 for each triangle that holds the edge, i.e. each common neighbour of x and y;
+    - "ollivier": 1 − W₁(μ_x, μ_y), with μ_x uniform on the neighbours of x (x is not among them) and hops as the
+      distance. One exact optimal transport per edge: for some hundred vertices.
+
+    Args:
+        graph: (n, n) symmetric adjacency, sparse or dense; what is not zero is an edge.
+        curvature: "forman", "augmented" or "ollivier".
+
+    Returns:
+        (n, n) float64 with the pattern of the graph; a curvature of 0 is stored as such.
+
+    Raises:
+        ValueError: for a graph that is not square and symmetric or has self-loops, or another curvature.
+    """
+    if curvature not in CURVATURES:
+        raise ValueError(f"curvature must be one of {', '.join(CURVATURES)}, got {curvature!r}")
+    adjacency = _checked_graph(graph)
+    _check_symmetric(adjacency)
+    degree = np.diff(adjacency.indptr)
+    first, second = np.repeat(np.arange(len(degree)), degree), adjacency.indices
+    values = 4.0 - degree[first] - degree[second]
+    if curvature == "augmented":
+        values += 3 * loops.common_neighbours(adjacency.toarray(), first, second)
+    elif curvature == "ollivier":
+        values = _ollivier(adjacency, first, second)
+    return csr_array((values, second, adjacency.indptr), shape=adjacency.shape)
+
+
+def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> list[GraphStatistics]:
+    """Curvature in both conventions and hop sum of the graphs of one layer, for many k from one neighbour search.
+
+    The same numbers as `neighbour_graph`, `total_curvature` and `hop_sum` for each k.
+
+    Args:
+        points: (n, w) activations of one layer.
+        neighbours: the values of k, in any order; at most 255 of them.
+
+    Raises:
+        ValueError: for another shape, non-finite values, no k, or a k outside 1..n − 1.
+    """
+    ascending = sorted(set(neighbours))
+    level = _levels(points, ascending)
+    union = np.minimum(level, level.T)
+    directed_degrees, union_degrees = (loops.degrees(graphs, len(ascending)) for graphs in (level, union))
+    found = {}
+    for t, k in enumerate(ascending):
+        directed_degree, union_degree = directed_degrees[t], union_degrees[t] // 2  # every edge is two arcs
+        arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
+        found[k] = GraphStatistics(
+            k=k,
+            arcs=arcs,
+            edges=edges,
+            directed_curvature=_curvature(arcs, directed_degree),
+            union_curvature=_curvature(edges, union_degree),
+            hop_sum=float(_hop_sum(union <= t)),
+        )
+    return [found[k] for k in neighbours]
+
+
+def _curvature(count: int, degree: np.ndarray) -> int:
+    return 4 * count - int((degree.astype(np.int64) ** 2).sum())
+
+
+def _ollivier(adjacency: csr_array, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    import ot  # half a second, and only wanted here
+
+    hops = shortest_path(adjacency.astype(np.float64), unweighted=True)
+    neighbours = np.split(adjacency.indices, adjacency.indptr[1:-1])
+    measures = [np.full(len(members), 1 / max(1, len(members))) for members in neighbours]
+    values = np.empty(len(first))
+    mirrored = np.lexsort((first, second))  # place of the arc (y, x) for each arc (x, y)
+    for arc in np.flatnonzero(first < second):
+        x, y = first[arc], second[arc]
+        cost = ot.emd2(measures[x], measures[y], hops[np.ix_(neighbours[x], neighbours[y])])
+        values[[arc, mirrored[arc]]] = 1 - cost
+    return np.round(values, 12)  # equal curvatures are equal numbers
+
+
+def _hop_sum(adjacent: np.ndarray) -> int | float:
+    sums = loops.hop_sums(adjacent)
+    return math.inf if (sums < 0).any() else int(sums.sum())
+
+
+def _levels(points: Tensor | np.ndarray, ascending: Sequence[int]) -> np.ndarray:
+    """Level (n, n) of each pair: the place, among the k in ascending order, of the first whose graph has the arc.
+
+    The arc i → j is in the graph of the t-th smallest k, counted from 0, when the level is at most t. The level is the
+    number of k when no graph has it, as on the diagonal.
+    """
+    coordinates = _checked_points(points, ascending)
+    places = np.array(ascending) - 1
+    n = coordinates.shape[1]
+    level = np.empty((n, n), dtype=np.uint8)
+    for start in range(0, n, ROWS):
+        rows = np.arange(start, min(start + ROWS, n))
+        distances = loops.squared_distances(coordinates, start, start + len(rows))
+        distances[np.arange(len(rows)), rows] = np.inf
+        thresholds = np.sort(np.partition(distances, places[-1], axis=1)[:, : places[-1] + 1], axis=1)[:, places]
+        level[rows] = loops.levels(distances, thresholds)
+    return level
+
+
+def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:
+    """Coordinates (w, n) in float64 without the constant ones (dead units), scaled so that squares cannot overflow."""
+    values = torch.as_tensor(points).detach().to("cpu", torch.float64).numpy()
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
+        raise ValueError(f"points must have shape (n, w) with n >= 2 and w >= 1, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise ValueError("points hold non-finite values")
+    if not 1 <= len(neighbours) <= 255:
+        raise ValueError(f"expected 1 to 255 values of k, got {len(neighbours)}")
+    for k in neighbours:
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < len(values):
+            raise ValueError(f"k must be a whole number from 1 to n - 1 = {len(values) - 1}, got {k!r}")
+    varying = values[:, values.max(axis=0) > values.min(axis=0)].T
+    exponent = np.frexp(np.abs(varying).max(initial=0.0))[1]
+    return np.ascontiguousarray(np.ldexp(varying, -exponent))  # a power of two: no comparison changes
+
+
+def _checked_graph(graph: Graph) -> csr_array:
+    adjacency = csr_array(graph, copy=True)  # type: ignore[arg-type]
+    if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
+        raise ValueError(f"graph must be a square adjacency matrix, got shape {adjacency.shape}")
+    adjacency.sum_duplicates()
+    adjacency.eliminate_zeros()
+    if adjacency.diagonal().any():
+        raise ValueError("graph must not have self-loops")
+    return adjacency.astype(bool)
+
+
+def _check_symmetric(adjacency: csr_array) -> None:
+    transposed = adjacency.T.tocsr()
+    pairs = ((adjacency.indptr, transposed.indptr), (adjacency.indices, transposed.indices))
+    if not all(np.array_equal(rows, columns) for rows, columns in pairs):
+        raise ValueError("the adjacency of an undirected graph must be symmetric")
+
+
+def _undirected(adjacency: csr_array) -> np.ndarray:
+    arcs: np.ndarray = adjacency.toarray()
+    return np.asarray(arcs | arcs.T)
+
+
+def check_convention(convention: str) -> None:
+    """Raise ValueError for a convention that is not one of the two."""
+    if convention not in CONVENTIONS:
+        raise ValueError(f"convention must be one of {', '.join(CONVENTIONS)}, got {convention!r}")
