@@ -1,6 +1,7 @@
 """The pooled Ricci coefficient over k (arXiv 2404.14265, Fig. 3): best scales, groups of cells, trends by layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -80,10 +81,21 @@ def _share(nets: Nets, found: Pooled) -> Array:
     return np.asarray(np.where(found.best >= 0, nets.neighbours[found.best] / nets.points, np.nan))
 
 
-def grouping(cells: Sequence[Nets], seed: int) -> dict[str, stats.Estimate]:
-    """Adjusted Rand index of two Ward clusters of the cells' profiles with depth, with data set, and their difference.
+class Grouping(NamedTuple):
+    """How well two clusters of profiles agree with the cells' depth and data set."""
 
-    The difference is depth − data set. Each interval is a percentile interval over nets, resampled within cells.
+    depth: float  # adjusted Rand index
+    dataset: float  # adjusted Rand index
+    difference: stats.Estimate  # of the expected one over the other
+
+
+def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
+    """Adjusted Rand indices of two Ward clusters of the cells' profiles with depth and with data set.
+
+    Args:
+        cells: of one kind of data.
+        seed: seeds the resampling of nets within cells, which gives the interval (percentile).
+        expected: "depth" or "dataset", from whose index the other one is subtracted.
 
     Raises:
         ValueError: if fewer than two data sets or depths are there, or a profile is undefined at every k.
@@ -91,16 +103,13 @@ def grouping(cells: Sequence[Nets], seed: int) -> dict[str, stats.Estimate]:
     depth, dataset = [nets.depth for nets in cells], [nets.dataset for nets in cells]
     if min(len(set(depth)), len(set(dataset))) < 2:
         raise ValueError(f"expected two data sets and depths, got {sorted(set(dataset))} and {sorted(set(depth))}")
-    profiles = _profiles([pooled(nets) for nets in cells])
+    sign = {"depth": 1, "dataset": -1}[expected]
     again = _profiles([resampled(nets, seed + number) for number, nets in enumerate(cells)])  # (cells, resamples, K)
-    replicates = np.array([_agreement(again[:, i], depth, dataset) for i in range(RESAMPLES)])  # (resamples, 2)
-    observed = np.array(_agreement(profiles, depth, dataset))
-    estimates = {}
-    for name, weights in (("depth", (1, 0)), ("data set", (0, 1)), ("difference", (1, -1))):
-        low, high = np.quantile(replicates @ weights, [0.025, 0.975])
-        units = sum(len(nets.net) for nets in cells)
-        estimates[name] = stats.Estimate(float(observed @ weights), (float(low), float(high)), units)
-    return estimates
+    found = _agreement(_profiles([pooled(nets) for nets in cells]), depth, dataset)
+    replicates = [np.subtract(*_agreement(again[:, i], depth, dataset)) * sign for i in range(RESAMPLES)]
+    low, high = np.quantile(replicates, [0.025, 0.975])
+    units = sum(len(nets.net) for nets in cells)
+    return Grouping(*found, stats.Estimate(sign * (found[0] - found[1]), (float(low), float(high)), units))
 
 
 def _profiles(found: Sequence[Pooled]) -> Array:
@@ -123,10 +132,19 @@ def _agreement(profiles: Array, depth: Sequence[int], dataset: Sequence[str]) ->
     return float(adjusted_rand_score(depth, clusters)), float(adjusted_rand_score(dataset, clusters))
 
 
-def dendrogram_order(scales: pd.DataFrame) -> npt.NDArray[np.float64]:
-    """Ward linkage of the cells' profiles over k, cells in the order of `scales`: (cells − 1, 4), as SciPy draws it."""
-    profiles = scales.pivot_table(index=KEY, columns="k", values="coefficient", sort=False).to_numpy(float)
-    return np.asarray(linkage(np.where(np.isnan(profiles), _row_mean(profiles), profiles), method="ward"))
+def trees(kinds: Mapping[str, Sequence[Nets]]) -> pd.DataFrame:
+    """Ward dendrograms of the cells of each kind of data by their profiles over k, as SciPy writes them.
+
+    Columns: kind, left, right (numbers of the joined cells, or of earlier joins from the number of cells on), distance,
+    cells (of the joined cluster), and in the first rows of each kind, one a cell: name.
+    """
+    tables = []
+    for kind_of_data, cells in kinds.items():
+        tree = linkage(_profiles([pooled(nets) for nets in cells]), method="ward")
+        table = pd.DataFrame(tree, columns=["left", "right", "distance", "cells"]).reindex(range(len(cells)))
+        names = [f"{nets.dataset} {nets.architecture} {nets.depth}" for nets in cells]
+        tables.append(table.assign(kind=kind_of_data, name=names))
+    return pd.concat(tables, ignore_index=True)
 
 
 def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats.Estimate:

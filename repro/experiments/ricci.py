@@ -20,7 +20,7 @@ from repro.data import images, synthetic
 from repro.geometry.graph import graph_statistics
 from repro.models.ensemble import DenseEnsemble, glorot_ensemble
 from repro.training.device import resolve_device, resolve_dtype
-from repro.training.sgd import train_classifiers
+from repro.training.ensemble import train_classifiers
 
 Row = dict[str, Any]
 

@@ -302,14 +302,18 @@ def profiles(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
 
 
 @style.styled
-def groups(trees: dict[str, tuple[np.ndarray, list[str]]]) -> Figure:
+def groups(frame: pd.DataFrame) -> Figure:
     """Dendrograms of the cells by their profiles over k, one per kind of data.
 
     Args:
-        trees: of each kind, the Ward linkage (cells − 1, 4) and the names of the cells.
+        frame: columns kind, left, right, distance, cells (a Ward linkage; empty in the last row of a kind), name.
     """
-    figure, axes = style.panels(len(trees), height=2.8)
-    for axis, (kind, (tree, names)) in zip(axes, trees.items(), strict=True):
+    kinds = list(frame["kind"].unique())
+    figure, axes = style.panels(len(kinds), height=3.2)
+    for axis, kind in zip(axes, kinds, strict=True):
+        part = frame[frame["kind"] == kind]
+        tree = part[["left", "right", "distance", "cells"]].dropna().to_numpy(float)
+        names = part["name"].to_list()
         dendrogram(tree, labels=names, ax=axis, color_threshold=0, above_threshold_color="0.2", leaf_font_size=6)
         axis.set(title=kind, ylabel="Ward distance of profiles")
         axis.tick_params(axis="x", rotation=90)
