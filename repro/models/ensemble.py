@@ -18,6 +18,10 @@ class DenseEnsemble:
 
     A row of `parameters` holds a net, layer after layer: the weights (fan_in, fan_out) row by row, then the biases
     (fan_out,). A net's outputs do not depend, bit for bit, on the nets beside it.
+
+    Raises:
+        ValueError: if the widths do not end in 1 or hold no hidden layer, or the parameters do not fit them or are
+            neither float32 nor float64.
     """
 
     parameters: Tensor  # (nets, parameters of a net)
@@ -30,6 +34,9 @@ class DenseEnsemble:
                 f"nets of widths {self.widths} have {parameter_count(self.widths)} parameters each, "
                 f"got a tensor of shape {tuple(self.parameters.shape)}"
             )
+
+        if self.parameters.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"parameters must be float32 or float64, got {self.parameters.dtype}")
 
     def __len__(self) -> int:
         """Number of nets."""
@@ -105,18 +112,16 @@ def glorot_ensemble(
     Args:
         widths: of the input, of each hidden layer, and 1.
         generators: one for each net, which therefore does not depend on the others.
-        dtype: floating type of the parameters.
+        dtype: of the parameters, float32 or float64.
         device: where they live.
 
     Raises:
         ValueError: if a width is below 1, there is no hidden layer, the last width is not 1, there is no generator, or
-            dtype is not a floating type.
+            dtype is another one.
     """
     _check_widths(widths)
     if not generators:
         raise ValueError("expected a generator for each net, got none")
-    if not dtype.is_floating_point:
-        raise ValueError(f"dtype must be a floating type, got {dtype}")
     nets = np.stack([_glorot(widths, generator) for generator in generators])
     return DenseEnsemble(torch.from_numpy(nets).to(device=device, dtype=dtype), tuple(widths))
 

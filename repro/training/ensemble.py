@@ -8,6 +8,7 @@ from itertools import islice
 
 import numba
 import numpy as np
+import scipy.linalg.cython_blas  # noqa: F401  numba's products; loaded here for its threads to be found below
 import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
@@ -21,6 +22,9 @@ class RMSprop:
     """Steps −rate·g/(√v + ε) along the gradient g, where v ← decay·v + (1 − decay) g² starts at 0, without momentum.
 
     The defaults are those of Keras; torch's own decay is 0.99 and its ε 1e-8.
+
+    Raises:
+        ValueError: for a rate or ε that is not positive, or a decay outside [0, 1).
     """
 
     learning_rate: float = 1e-3
@@ -35,6 +39,7 @@ class RMSprop:
 
 
 KERAS = RMSprop()
+DIVERGED = "training diverged: a logit or a parameter is not finite"
 
 
 def train_classifiers(
@@ -70,11 +75,11 @@ def training_epochs(
     """Train every net on its own by mini-batch descent on the mean binary cross-entropy; yields them epoch by epoch.
 
     There is no last epoch. An epoch is a pass in a new random order, of each net its own; the last batch may be short.
-    A net's result does not depend, bit for bit, on which nets are trained with it.
 
-    On the CPU the nets take turns, an epoch each, in a compiled loop: a small net's parameters then stay in the cache
-    over a whole epoch, which is two to three times as fast as stacking the nets in batched products. On other devices
-    they are stacked.
+    On the CPU the nets take turns, an epoch each, in a compiled loop. A small net's parameters then stay in the cache
+    for a whole epoch, which is nearly twice as fast as batched products of stacked nets (benchmarks/ricci_training.py)
+    and makes a net's result the same, bit for bit, whatever nets are trained with it. On other devices the nets are
+    stacked, and the number of them can change the rounding.
 
     Args:
         ensemble: the nets to start from; it is not changed, and each yielded ensemble is a copy.
@@ -87,7 +92,7 @@ def training_epochs(
     Raises:
         ValueError: for inputs that do not fit the nets or are not finite, labels other than 0 and 1 or not one per
             input, not one generator per net, or a batch size below 1.
-        RuntimeError: while iterating, if a logit is no longer finite.
+        RuntimeError: while iterating, if a logit or a parameter is no longer finite.
 
     Example:
         >>> from repro.models.ensemble import glorot_ensemble
@@ -140,7 +145,7 @@ def _compiled_epochs(
     optimiser: RMSprop,
 ) -> Iterator[DenseEnsemble]:
     parameters = ensemble.parameters.detach().clone(memory_format=torch.contiguous_format)
-    nets, x, y = parameters.numpy(), inputs.detach().contiguous().numpy(), labels.numpy()
+    nets, x, y = parameters.numpy(), inputs.detach().contiguous().numpy(), labels.contiguous().numpy()
     squares = np.zeros_like(nets)
     widths = np.array(ensemble.widths)
     constants = [nets.dtype.type(c) for c in (optimiser.learning_rate, optimiser.decay, optimiser.epsilon)]
@@ -149,13 +154,14 @@ def _compiled_epochs(
         with blas.limit(limits=1, user_api="blas"):  # the products are small, and threads would change their rounding
             for net, square, target, generator in zip(nets, squares, y, generators, strict=True):
                 order = generator.permutation(len(x))
-                if not _epoch(net, square, widths, x, target, order, batch_size, *constants):
-                    raise RuntimeError("training diverged: a logit is not finite")
+                finite = _epoch(net, square, widths, x, target, order, batch_size, *constants)
+                if not finite or not np.isfinite(net).all():
+                    raise RuntimeError(DIVERGED)
         yield DenseEnsemble(parameters.clone(), ensemble.widths)
 
 
-# Division by zero as in NumPy: Python's check would keep the loops from being vectorised, which makes the update of the
-# parameters ten times slower. The first call compiles, later processes load the result from numba's cache.
+# Division by zero as in NumPy: Python's check would keep the update of the parameters from being vectorised and make it
+# ten times, a whole step nearly twice as slow. The first call ever compiles; later processes load the result.
 _compiled = numba.njit(error_model="numpy", cache=True)
 
 
@@ -213,13 +219,16 @@ def _backward(net, widths, x, outputs, gradient):  # type: ignore[no-untyped-def
         delta = outputs[there : there + len(x) * n].reshape(len(x), n)
         below = outputs[there - len(x) * m : there].reshape(len(x), m) if layer > 1 else x
         np.dot(below.T, delta, gradient[weights].reshape(m, n))
-        gradient[biases] = delta.sum(0)
+        slope = gradient[biases]
+        slope[:] = 0
+        for i in range(len(x)):
+            for j in range(n):
+                slope[j] += delta[i, j]
         if layer > 1:
-            back = spare[: len(x) * m].reshape(len(x), m)
-            np.dot(delta, net[weights].reshape(m, n).T, back)
-            for i in range(len(x)):
-                for j in range(m):
-                    below[i, j] = back[i, j] if below[i, j] > zero else zero
+            hidden, back = outputs[there - len(x) * m : there], spare[: len(x) * m]
+            np.dot(delta, net[weights].reshape(m, n).T, back.reshape(len(x), m))
+            for i in range(len(back)):
+                hidden[i] = back[i] if hidden[i] > zero else zero
 
 
 @_compiled
@@ -258,7 +267,7 @@ def _stacked_epochs(
             descent.zero_grad()
             torch.autograd.backward(loss)
             descent.step()
-        if not bool(torch.isfinite(logits).all()):
-            raise RuntimeError("training diverged: a logit is not finite")
         parameters = torch.cat([part.detach().flatten(1) for layer in layers for part in layer], 1)
+        if not bool(torch.isfinite(logits).all() and torch.isfinite(parameters).all()):
+            raise RuntimeError(DIVERGED)
         yield DenseEnsemble(parameters, ensemble.widths)

@@ -1,0 +1,161 @@
+"""Curvature and hop sum of one layer's neighbour graph, against the plain ways.
+
+1. networkx: neighbours by scikit-learn, a loop over edges for the curvature, a breadth-first search from each vertex.
+2. SciPy: neighbours by scikit-learn, degrees from the sparse matrix, `scipy.sparse.csgraph.shortest_path`.
+3. What one more k costs when all k of a study share one neighbour search.
+4. Local and layer coefficients, per step from a layer to the next.
+
+Searches of the plain ways start from a few sources, and their time is scaled to all n; curvatures must agree with ours,
+and hop sums with SciPy on one whole graph. Exits 1 when a ratio misses its limit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import networkx as nx
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import shortest_path
+from sklearn.neighbors import kneighbors_graph
+
+from repro.geometry.graph import graph_statistics, local_ricci
+
+WIDTH = 50
+SINGLE = [(1000, 10), (1000, 50), (1000, 200), (2000, 350)]  # (points, k)
+SOURCES = {"networkx": 8, "SciPy": 40}
+GRIDS = {
+    1000: [6, 7, 9, 10, 15, 18, 20, 30, 50, 90, 100, 120, 140, 150, 160, 180, 200],
+    2000: [10, 20, 30, 50, 90, 100, 120, 150, 250, 350, 500, 700, 1000],
+}
+REQUIRED = {"networkx, n = 2000": 50.0, "SciPy, n = 2000": 10.0}
+LIMIT_STEP = 0.050  # CPU seconds of the local coefficients, per step
+
+
+class Measured(NamedTuple):
+    """Of one graph by a plain way."""
+
+    curvature: int  # directed
+    hops: np.ndarray  # (sources,) sums of the hop distances from the first vertices
+    seconds: float  # CPU time, searches scaled to all sources
+
+
+def seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """Least CPU time of a few runs, after one to warm up."""
+    run()
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        run()
+        times.append(time.process_time() - start)
+    return min(times)
+
+
+def activations(n: int, layers: int = 1) -> list[np.ndarray]:
+    """Layers of a random ReLU network on two overlapping clusters in three dimensions."""
+    generator = np.random.default_rng(n)
+    points = generator.standard_normal((n, 3)) + np.where(np.arange(n) < n // 2, -1.0, 1.0)[:, None]
+    found = []
+    for _ in range(layers):
+        weight = generator.standard_normal((points.shape[1], WIDTH)) * np.sqrt(2 / points.shape[1])
+        points = np.maximum(points @ weight + 0.1 * generator.standard_normal(WIDTH), 0)
+        found.append(points)
+    return found
+
+
+def timed(build: Callable[[], tuple[int, Callable[[int], int]]], n: int, sources: int) -> Measured:
+    """Run a plain way: `build` gives the curvature and a function from a source to its sum of hop distances."""
+    start = time.process_time()
+    curvature, search = build()
+    built = time.process_time()
+    hops = np.array([search(source) for source in range(sources)])
+    return Measured(curvature, hops, built - start + (time.process_time() - built) * n / sources)
+
+
+def with_networkx(points: np.ndarray, k: int) -> tuple[int, Callable[[int], int]]:
+    graph = nx.from_scipy_sparse_array(kneighbors_graph(points, k), create_using=nx.DiGraph)
+    curvature = sum(4 - graph.degree(i) - graph.degree(j) for i, j in graph.edges)
+    undirected = graph.to_undirected()
+    return curvature, lambda source: sum(nx.single_source_shortest_path_length(undirected, source).values())
+
+
+def with_scipy(points: np.ndarray, k: int) -> tuple[int, Callable[[int], int]]:
+    graph = csr_array(kneighbors_graph(points, k))
+    degree = np.asarray(graph.sum(axis=0) + graph.sum(axis=1), dtype=np.int64)
+    rows, columns = graph.nonzero()
+    curvature = int((4 - degree[rows] - degree[columns]).sum())
+
+    def search(source: int) -> int:
+        return int(shortest_path(graph, directed=False, unweighted=True, indices=source).sum())
+
+    return curvature, search
+
+
+def single_graphs() -> dict[str, float]:
+    ratios = {}
+    for n, k in SINGLE:
+        points = activations(n)[0]
+        ours = seconds(lambda points=points, k=k: graph_statistics(points, [k]))
+        statistics = graph_statistics(points, [k])[0]
+        plain = {
+            "networkx": timed(lambda points=points, k=k: with_networkx(points, k), n, SOURCES["networkx"]),
+            "SciPy": timed(lambda points=points, k=k: with_scipy(points, k), n, SOURCES["SciPy"]),
+        }
+        assert all(each.curvature == statistics.directed_curvature for each in plain.values())
+        assert np.array_equal(plain["networkx"].hops, plain["SciPy"].hops[: SOURCES["networkx"]])
+        print(f"n = {n}, k = {k}: {ours * 1e3:.1f} CPU ms", end="")
+        for name, each in plain.items():
+            ratios[f"{name}, n = {n}"] = each.seconds / ours
+            print(f"; {name} {each.seconds:.2f} s, {each.seconds / ours:.0f} times", end="")
+        print(f" (searches scaled from {SOURCES['networkx']} and {SOURCES['SciPy']} sources)")
+    return ratios
+
+
+def hop_sums_agree() -> None:
+    points = activations(1000)[0]
+    distances = shortest_path(kneighbors_graph(points, 10), directed=False, unweighted=True)
+    assert graph_statistics(points, [10])[0].hop_sum == distances.sum()
+
+
+def shared_search() -> None:
+    for n, grid in GRIDS.items():
+        points = activations(n)[0]
+        every = seconds(lambda points=points, grid=grid: graph_statistics(points, grid))
+        one = seconds(lambda points=points, grid=grid: graph_statistics(points, grid[-1:]))
+        apart = seconds(lambda points=points, grid=grid: [graph_statistics(points, [k]) for k in grid], repeats=1)
+        print(
+            f"n = {n}, {len(grid)} k from {grid[0]} to {grid[-1]}: {every * 1e3:.0f} CPU ms a layer, "
+            f"{apart / every:.1f} times faster than one by one; "
+            f"{(every - one) / (len(grid) - 1) * 1e3:.1f} ms for each further k"
+        )
+
+
+def local_coefficients() -> float:
+    layers = activations(1000, layers=11)
+    times = {}
+    for curvature in ("forman", "augmented"):
+        step = seconds(lambda curvature=curvature: local_ricci(layers, 50, curvature)) / (len(layers) - 1)
+        print(f"local and layer coefficients, n = 1000, k = 50, {curvature}: {step * 1e3:.1f} CPU ms a step")
+        times[curvature] = step
+    return max(times.values())
+
+
+def main() -> int:
+    torch.set_num_threads(1)
+    hop_sums_agree()
+    ratios = single_graphs()
+    shared_search()
+    step = local_coefficients()
+    missed = [name for name, limit in REQUIRED.items() if ratios[name] < limit]
+    if step > LIMIT_STEP:
+        missed.append("local coefficients")
+    if missed:
+        print(f"missed: {', '.join(missed)} (required ratios {REQUIRED}, at most {LIMIT_STEP} s a step)")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
