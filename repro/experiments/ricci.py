@@ -208,7 +208,7 @@ def relative_cost(config: Mapping[str, Any]) -> float:
     inputs = 3 if config["dataset"] in SYNTHETIC else 784
     widths = [inputs, *hidden_widths(config["architecture"], config["depth"])]
     weights = sum(a * b for a, b in itertools.pairwise(widths))
-    steps = config["epochs"] * -(-config["train_size"] // config["batch_size"])
+    steps = config["epochs"] * -(-config["train_size"] // config.get("batch_size", 32))
     graphs = config["depth"] * (config["test_size"] / 1000) ** 2
     return float(config["nets"] * (steps * (8e-5 + 5e-9 * weights) + 0.03 * graphs))
 
