@@ -11,6 +11,16 @@ from torch import Tensor
 
 STRIPE = (-0.3, 1.18549)  # x₁ of the two interfaces; both classes are equally likely: Φ(1.18549) − Φ(−0.3) = 1/2
 
+# arXiv 2404.14265 shows its three point clouds as a picture (Fig. 2) and gives no formula; these numbers are ours.
+SPIRAL_ANGLES = (0.5 * math.pi, 3.5 * math.pi)  # one and a half turns
+SPIRAL_PITCH = 0.12  # radius per radian; neighbouring arms are half a turn, 0.12 π, apart
+SPIRAL_THICKNESS = 0.12  # radial half-thickness, so that 0.12 π − 0.24 is empty between arms
+SPIRAL_HEIGHT = 2.0
+CHANNEL_CENTRES = ((0.5, 0.27), (0.5, 0.73))  # across and up, where the front face of the box is 1 × 1
+CHANNEL_AXES = (0.29, 0.165)  # half-axes: each channel takes 58 % of the width and 33 % of the height of the face
+CHANNEL_GAP = 0.06  # width of the empty rim, relative to the half-axes: from 0.97 to 1.03 of them
+SLAB_HALF_THICKNESS = 0.18
+
 
 class Sample(NamedTuple):
     """Labelled points of a two-class task, float64 on the CPU."""
@@ -41,8 +51,7 @@ def stripe(
     Raises:
         ValueError: if points < 1, dimension < 2, or not lower < upper.
     """
-    if points < 1:
-        raise ValueError(f"points must be at least 1, got {points}")
+    _check_points(points)
     if dimension < 2:
         raise ValueError(f"dimension must be at least 2, got {dimension}")
     if not lower < upper:  # this form also refuses NaN
@@ -84,10 +93,99 @@ def cylinder(points: int, dimension: int, informative: int, generator: np.random
         ValueError: if points < 1, informative < 2, or dimension <= informative.
     """
     radius = cylinder_radius(informative)
-    if points < 1:
-        raise ValueError(f"points must be at least 1, got {points}")
+    _check_points(points)
     if dimension <= informative:
         raise ValueError(f"dimension must exceed the informative directions, got {dimension} and {informative}")
     inputs = torch.from_numpy(generator.standard_normal((points, dimension)))
     inside = inputs[:, :informative].norm(dim=1) <= radius
     return Sample(inputs, 2.0 * inside.to(torch.float64) - 1.0)
+
+
+def spiral_rolls(points: int, generator: np.random.Generator) -> Sample:
+    """Two interleaved spiral rolls in three dimensions, one of each class: data set A of arXiv 2404.14265, Fig. 2.
+
+    The paper gives a picture only; the formulas are ours. In cylindrical coordinates a point of the first roll, label
+    +1, has angle t ~ U(π/2, 7π/2), radius 0.12 t + U(−0.12, 0.12) and height U(0, 2). The second roll, label −1, is the
+    first one turned by π about the axis. Labels alternate, so the classes are balanced (give or take one point).
+
+    Args:
+        points: number of points, at least 1.
+        generator: source of randomness; consumed in order, so a longer draw starts with the shorter one's points.
+
+    Raises:
+        ValueError: if points < 1.
+    """
+    _check_points(points)
+    uniform, labels = generator.random((points, 3)), _alternating(points)
+    low, high = SPIRAL_ANGLES
+    angle = low + (high - low) * uniform[:, 0]
+    radius = SPIRAL_PITCH * angle + SPIRAL_THICKNESS * (2 * uniform[:, 1] - 1)
+    turned = labels * radius  # the opposite point of the plane is half a turn away
+    inputs = np.column_stack([turned * np.cos(angle), turned * np.sin(angle), SPIRAL_HEIGHT * uniform[:, 2]])
+    return Sample(torch.from_numpy(inputs), torch.from_numpy(labels))
+
+
+def box_with_channels(points: int, generator: np.random.Generator) -> Sample:
+    """A cube with two channels of the other class running through it: data set B of arXiv 2404.14265, Fig. 2.
+
+    The paper gives a picture only; the formulas are ours. Points are uniform in the cube [−1, 1]³. Seen from the front
+    (first and third coordinate) the channels are two ellipses, one above the other, that take 58 % of the width and
+    33 % of the height each. With s the distance from a channel's centre in units of its half-axes, s < 0.97 is inside
+    (label +1) and s > 1.03 outside (label −1); points between are drawn again, which leaves the rim empty. 29.3 % of
+    the points lie inside.
+
+    Args:
+        points: number of points, at least 1.
+        generator: source of randomness; a longer draw starts with the shorter one's points.
+
+    Raises:
+        ValueError: if points < 1.
+    """
+    _check_points(points)
+    kept = np.empty((0, 3))
+    while len(kept) < points:
+        drawn = generator.random((points, 3))
+        kept = np.concatenate([kept, drawn[np.abs(_channel_distance(drawn) - 1) > CHANNEL_GAP / 2]])
+    unit = kept[:points]
+    labels = np.where(_channel_distance(unit) < 1, 1.0, -1.0)
+    return Sample(torch.from_numpy(2 * unit - 1), torch.from_numpy(labels))
+
+
+def _channel_distance(unit: np.ndarray) -> np.ndarray:
+    """Distance of points (n, 3) of the unit cube from the nearer channel's centre, in units of its half-axes: (n,)."""
+    face = unit[:, [0, 2]]
+    scaled = [np.linalg.norm((face - centre) / CHANNEL_AXES, axis=1) for centre in np.array(CHANNEL_CENTRES)]
+    nearer: np.ndarray = np.minimum(*scaled)
+    return nearer
+
+
+def sine_sheet(points: int, generator: np.random.Generator) -> Sample:
+    """A sine sheet crossing a flat slab, not separable: data set C of arXiv 2404.14265, Fig. 2.
+
+    The paper gives a picture only; the formulas are ours. x and y are uniform on [−1, 1]. Label +1 is the sheet
+    z = sin 2πx: amplitude 1, two periods. Label −1 is the slab, z ~ U(−0.18, 0.18). Labels alternate, so the classes
+    are balanced (give or take one point). (2/π) arcsin 0.18 = 11.5 % of the sheet lies inside the slab, 5.8 % of all
+    points; a rule that follows the slab errs there, and the paper calls a network near-perfect above 91 % accuracy.
+
+    Args:
+        points: number of points, at least 1.
+        generator: source of randomness; consumed in order, so a longer draw starts with the shorter one's points.
+
+    Raises:
+        ValueError: if points < 1.
+    """
+    _check_points(points)
+    uniform, labels = 2 * generator.random((points, 3)) - 1, _alternating(points)
+    x, y, depth = uniform.T
+    z = np.where(labels > 0, np.sin(2 * np.pi * x), SLAB_HALF_THICKNESS * depth)
+    return Sample(torch.from_numpy(np.column_stack([x, y, z])), torch.from_numpy(labels))
+
+
+def _alternating(points: int) -> np.ndarray:
+    labels: np.ndarray = np.where(np.arange(points) % 2, -1.0, 1.0)
+    return labels
+
+
+def _check_points(points: int) -> None:
+    if points < 1:
+        raise ValueError(f"points must be at least 1, got {points}")
