@@ -58,12 +58,17 @@ def judged_nets(rows: pd.DataFrame, condition: str, convention: str, largest_sha
 
     Trained nets count if they are near-perfect on the test set, nets with few or shuffled labels if their training
     accuracy is at least 0.9, untrained nets always. k up to `largest_share` of the points are kept.
+
+    Raises:
+        ValueError: if no trained net is near-perfect.
     """
     chosen = rows[(rows["condition"] == condition) & (rows["k"] <= largest_share * rows["points"])]
     if condition == TRAINED:
         chosen = chosen[chosen["test_accuracy"] > chosen["dataset"].map(NEAR_PERFECT)]
     elif condition != UNTRAINED:
         chosen = chosen[chosen["train_accuracy"] >= FITTED]
+    if condition == TRAINED and chosen.empty:
+        raise ValueError("no net exceeds the accuracy of its data set: train for longer, or on more points")
     return [_gather(part, convention) for _, part in chosen.groupby(KEY, sort=False)]
 
 

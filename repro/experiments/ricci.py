@@ -78,18 +78,26 @@ def task(dataset: str, train_size: int, test_size: int, seed: int, dtype: torch.
     if dataset not in SYNTHETIC and dataset not in IMAGES:
         raise ValueError(f"expected a data set of {[*SYNTHETIC, *IMAGES]}, got {dataset!r}")
     train, test = (np.random.default_rng(stream) for stream in _stream(seed, dataset).spawn(2))
-    if dataset in SYNTHETIC:
-        draws = [SYNTHETIC[dataset](size, generator) for size, generator in ((train_size, train), (test_size, test))]
-        return Task(*(tensor.to(dtype) for draw in draws for tensor in (draw.inputs, (draw.labels + 1) / 2)))
-    name, *classes = IMAGES[dataset]
-    tensors: list[Tensor] = []
-    for split, size, generator in (("train", train_size, train), ("test", test_size, test)):
-        pair = images.class_pair(images.load(name, split), *classes)  # type: ignore[arg-type]
-        if split == "train" and size > len(pair.labels):
-            raise ValueError(f"{dataset} has {len(pair.labels)} training images, got train_size={size}")
-        chosen = generator.permutation(len(pair.labels))[:size]
-        tensors += [torch.as_tensor(array[chosen]).to(dtype) for array in pair]
-    return Task(*tensors)
+    parts: list[Tensor] = []
+    draws: list[tuple[images.Split, int, np.random.Generator]]
+    draws = [("train", train_size, train), ("test", test_size, test)]
+    for split, size, generator in draws:
+        if dataset in SYNTHETIC:
+            inputs, labels = SYNTHETIC[dataset](size, generator)
+        else:
+            inputs, labels = _draw_images(dataset, split, size, generator)
+        parts += [inputs.to(dtype), (labels.to(dtype) + 1) / 2]
+    return Task(*parts)
+
+
+def _draw_images(dataset: str, split: images.Split, size: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs and labels ±1 of images of the two classes, drawn without replacement."""
+    name, first, second = IMAGES[dataset]
+    inputs, labels = images.class_pair(images.load(name, split), second, first)
+    if split == "train" and size > len(labels):
+        raise ValueError(f"{dataset} has {len(labels)} training images, got train_size={size}")
+    chosen = generator.permutation(len(labels))[:size]
+    return torch.from_numpy(inputs[chosen]), torch.from_numpy(labels[chosen])
 
 
 def ensemble_cell(
@@ -170,8 +178,8 @@ def study_grid(
     neighbours: Sequence[int],
     epochs: int,
     train_size: int,
-    few_points: int,
-    few_epochs: int,
+    few_points: int = 0,
+    few_epochs: int = 0,
     **shared: Any,
 ) -> list[Row]:
     """Configurations of `ensemble_cell` for every data set, architecture, depth and condition, in blocks of 12 nets.
@@ -184,7 +192,7 @@ def study_grid(
         neighbours: the k of the graphs.
         epochs: passes over the training points of the condition "trained".
         train_size: its training points.
-        few_points: training points of the conditions "shuffled labels" and "few labels".
+        few_points: training points of the conditions "shuffled labels" and "few labels", where these are asked for.
         few_epochs: passes over these.
         shared: test_size, batch_size, seed, dtype, device.
     """
