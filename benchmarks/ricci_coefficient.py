@@ -4,6 +4,7 @@
 2. SciPy: neighbours by scikit-learn, degrees from the sparse matrix, `scipy.sparse.csgraph.shortest_path`.
 3. What one more k costs when all k of a study share one neighbour search.
 4. Local and layer coefficients, per step from a layer to the next.
+5. What early stopping costs: a look at the mean local coefficient against a validation loss and an epoch of training.
 
 Searches of the plain ways start from a few sources, and their time is scaled to all n; curvatures must agree with ours,
 and hop sums with SciPy on one whole graph. Exits 1 when a ratio misses its limit.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 
 import networkx as nx
@@ -21,8 +23,12 @@ import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 from sklearn.neighbors import kneighbors_graph
+from torch.nn.functional import binary_cross_entropy_with_logits
 
+from repro.experiments.ricci import hidden_widths, task
 from repro.geometry.graph import graph_statistics, local_ricci
+from repro.models.ensemble import glorot_ensemble
+from repro.training.ensemble import training_epochs
 
 WIDTH = 50
 SINGLE = [(1000, 10), (1000, 50), (1000, 200), (2000, 350)]  # (points, k)
@@ -143,12 +149,33 @@ def local_coefficients() -> float:
     return max(times.values())
 
 
+def early_stopping() -> None:
+    """At the sizes of notebooks/ricci_training.ipynb: 500 validation points, k = 25, layers of 25 neurons."""
+    for dataset, train_size in (("A", 1000), ("sandal-boot", 2000)):
+        data = task(dataset, train_size, 500, seed=0)
+        x, y = data.test_inputs, data.test_labels
+        for depth in (5, 11):
+            widths = [x.shape[1], *hidden_widths("narrow", depth), 1]
+            start = glorot_ensemble(widths, [np.random.default_rng(0)])
+            epochs = training_epochs(start, data.train_inputs, data.train_labels, [np.random.default_rng(1)])
+            nets = next(islice(epochs, 10, None))
+            layers = [x, *(layer[0] for layer in nets.activations(x)), torch.sigmoid(nets(x)[0].double())[:, None]]
+            look = seconds(lambda layers=layers: local_ricci(layers, 25, "augmented"))
+            loss = seconds(lambda nets=nets, x=x, y=y: binary_cross_entropy_with_logits(nets(x)[0], y), repeats=20)
+            epoch = seconds(lambda epochs=epochs: next(epochs), repeats=10)
+            print(
+                f"{dataset}, {depth} layers: a look {look * 1e3:.1f} CPU ms = {look / loss:.0f} validation losses "
+                f"= {look / epoch:.1f} epochs of training on {train_size} points"
+            )
+
+
 def main() -> int:
     torch.set_num_threads(1)
     hop_sums_agree()
     ratios = single_graphs()
     shared_search()
     step = local_coefficients()
+    early_stopping()
     missed = [name for name, limit in REQUIRED.items() if ratios[name] < limit]
     if step > LIMIT_STEP:
         missed.append("local coefficients")
