@@ -64,7 +64,7 @@ def stopping(values: npt.ArrayLike, patience: int, smallest_fall: float = 0.0) -
 def curves(rows: pd.DataFrame, seed: int, quantities: Sequence[str] = tuple(QUANTITIES)) -> pd.DataFrame:
     """Mean over nets along training: dataset, architecture, depth, quantity, epoch, mean, lower, upper, nets."""
     tables = [_means(rows, QUANTITIES[name], [*KEY, "epoch"], seed).assign(quantity=name) for name in quantities]
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat([table for table in tables if len(table)], ignore_index=True)  # an empty one has no types
 
 
 def before_and_after(rows: pd.DataFrame) -> pd.DataFrame:
