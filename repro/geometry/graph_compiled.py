@@ -33,7 +33,9 @@ def degrees(level: np.ndarray, count: int) -> np.ndarray:
 
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """See `graph_plain.hop_sums`."""
-    return np.asarray(_search(_bits(adjacent), _bits(np.ones_like(adjacent) if wanted is None else wanted)))
+    n = len(adjacent)
+    wanted_bits = np.repeat(_bits(np.ones((1, n), dtype=bool)), n, axis=0) if wanted is None else _bits(wanted)
+    return np.asarray(_search(_bits(adjacent), wanted_bits))
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -42,9 +44,9 @@ def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarra
 
 
 def _bits(sets: np.ndarray) -> np.ndarray:
-    """Rows of bits (n, words) of a boolean matrix (n, n): bit v % 64 of word v // 64 is column v."""
-    n = len(sets)
-    octets = np.zeros((n, 8 * ((n + 63) // 64)), dtype=np.uint8)
+    """Rows of bits (r, words) of a boolean matrix (r, n): bit v % 64 of word v // 64 is column v."""
+    rows, n = sets.shape
+    octets = np.zeros((rows, 8 * ((n + 63) // 64)), dtype=np.uint8)
     octets[:, : (n + 7) // 8] = np.packbits(sets, axis=1, bitorder="little")
     return octets.view("<u8").astype(np.uint64, copy=False)
 

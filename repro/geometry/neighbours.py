@@ -176,7 +176,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
     level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
     union = np.minimum(level, level.T)
     directed_degrees, union_degrees = (loops.degrees(graphs, len(ascending)) for graphs in (level, union))
-    found = {}
+    found, adjacent = {}, np.empty(union.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
     for t, k in enumerate(ascending):
         directed_degree, union_degree = directed_degrees[t], union_degrees[t] // 2  # every edge is two arcs
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
@@ -186,7 +186,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
             edges=edges,
             directed_curvature=_curvature(arcs, directed_degree),
             union_curvature=_curvature(edges, union_degree),
-            hop_sum=float(_hop_sum(union <= t)),
+            hop_sum=float(_hop_sum(np.less_equal(union, t, out=adjacent))),
         )
     return [found[k] for k in neighbours]
 
