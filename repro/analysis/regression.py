@@ -98,12 +98,14 @@ def _basis(nuisance: Array) -> Array:
 
 
 def _partial_correlations(outcomes: Array, regressor: npt.ArrayLike, basis: Array) -> Array:
-    x = np.asarray(regressor, np.float64)
-    x, y = x - basis @ (basis.T @ x), outcomes - basis @ (basis.T @ outcomes)
-    sizes = np.sqrt((x @ x) * (y**2).sum(axis=0))
-    if not (sizes > 1e-12).all():
+    """Correlation of each column's residuals with those of the regressor: (n, columns) → (columns,)."""
+    raw = np.column_stack([regressor, outcomes])
+    left = raw - basis @ (basis.T @ raw)
+    sizes = np.linalg.norm(left, axis=0)
+    if not (sizes > 1e-10 * np.linalg.norm(raw, axis=0)).all():
         raise ValueError("outcome or regressor does not vary beyond the nuisance terms")
-    return np.asarray(x @ y / sizes)
+    left /= sizes
+    return np.asarray(left[:, 1:].T @ left[:, 0])
 
 
 def _t(r: float | Array, freedom: int) -> Array:
