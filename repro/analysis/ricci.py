@@ -7,7 +7,7 @@ with the most negative pooled coefficient.
 """
 
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -186,7 +186,7 @@ def _coefficients(nets: Nets, held_out: tuple[int, int], in_sample: int, seed: i
 
 
 def _shuffled_layers(hop_sums: Array, curvature: Array, seed: int) -> Array:
-    """Share of orders of the layers, pairs (g_l, Ric_l) kept together, with a negative coefficient: (..., L) → (...)."""
+    """Share of orders of the layers, pairs (g_l, Ric_l) kept together, with a negative ρ: (..., L) → (...)."""
     orders = layer_orders(hop_sums.shape[-1], seed)
     rho = ricci_correlation(hop_sums[..., orders], curvature[..., orders])
     return np.where(np.isnan(rho).any(axis=-1), np.nan, (rho < 0).mean(axis=-1))
@@ -234,12 +234,12 @@ def held_out_scales(rows: pd.DataFrame, convention: str, largest_share: float, s
     table = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
         judged = list(zip(halves(nets), held_out_k(nets), strict=True))
-        coefficient = lower = upper = np.nan
+        line: list[Any] = [np.nan] * 3
         if all(len(half.net) and position >= 0 for half, position in judged):
-            coefficient = np.mean([pooled(half).coefficient[position] for half, position in judged])
+            coefficients = [pooled(half).coefficient[position] for half, position in judged]
             again = [resampled(half, generator).coefficient[:, position] for half, position in judged]
-            lower, upper = quantiles(np.mean(again, axis=0), 0.05, 0.95)
-        table.append([*nets[:3], len(nets.net), coefficient, lower, upper])
+            line = [np.mean(coefficients), *quantiles(np.mean(again, axis=0), 0.05, 0.95)]
+        table.append([*nets[:3], len(nets.net), *line])
     found = pd.DataFrame(table, columns=[*KEY, "nets", "coefficient", "lower", "upper"])
     cells = rows.loc[rows["condition"] == TRAINED, KEY].drop_duplicates()
     return cells.merge(found, how="left", on=KEY).fillna({"nets": 0}).astype({"nets": int})

@@ -1,5 +1,6 @@
 """The pooled Ricci coefficient over k (arXiv 2404.14265, Fig. 3): best scales, groups of cells, trends by layer."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -50,9 +51,8 @@ def best_scales(scales: pd.DataFrame) -> pd.DataFrame:
     the paper does not have), at_edge (largest k).
     """
     best = scales.assign(largest=scales.groupby(KEY)["k"].transform("max")).query("best").reset_index(drop=True)
-    published = {
-        (dataset, *column): k for dataset, row in PUBLISHED_BEST.items() for column, k in zip(_COLUMNS, row, strict=True)
-    }
+    cells = ((dataset, *column) for dataset in PUBLISHED_BEST for column in _COLUMNS)
+    published = dict(zip(cells, itertools.chain(*PUBLISHED_BEST.values()), strict=True))
     published_k = np.array([published.get(cell, np.nan) for cell in best[KEY].itertuples(index=False, name=None)])
     return best[[*KEY, "k", "coefficient"]].assign(
         share=best["k"] / best["points"],
