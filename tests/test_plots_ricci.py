@@ -63,8 +63,9 @@ def test_ricci_scales():
 @regression
 def test_ricci_shares():
     choices = ["k held out", "k of trained nets", "own best k"]
-    frame = combinations(convention=CONVENTIONS, condition=list(plots.CONDITIONS), choice=choices)
-    share = frame["condition"].map(dict(zip(plots.CONDITIONS, (0.85, 0.45, 0.5, 0.7), strict=True)))
+    frame = combinations(convention=CONVENTIONS, condition=[*plots.CONDITIONS, "shuffled layers"], choice=choices)
+    heights = (0.85, 0.45, 0.5, 0.7, 0.6)
+    share = frame["condition"].map(dict(zip([*plots.CONDITIONS, "shuffled layers"], heights, strict=True)))
     share += 0.1 * (frame["choice"] == "own best k")
     return plots.shares(frame.assign(share=share, lower=share - 0.05, upper=share + 0.04, nets=40))
 

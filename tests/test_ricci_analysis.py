@@ -294,13 +294,16 @@ def test_difference_of_shares_keeps_the_two_states_of_a_net_together():
 
 
 def test_table_of_shares_has_what_is_defined():
-    table = two_states().assign(rho_in_sample=[-1.0] * 6, rho_own=np.nan)
-    found = ricci_claims.shares(table)
+    table = two_states().assign(rho_in_sample=[-1.0] * 6, rho_own=np.nan, shuffled_layers=[0.5, 0.7, 0.6, 0, 0, 0])
+    found = ricci_claims.shares(table, seed=0)
+    layers = ricci_claims.SHUFFLED_LAYERS
     assert found[["condition", "choice"]].to_numpy().tolist() == [
-        [TRAINED, "k held out"], [TRAINED, "k of trained nets"],
-        [UNTRAINED, "k held out"], [UNTRAINED, "k of trained nets"],
+        *([condition, "k held out"] for condition in (TRAINED, UNTRAINED, layers)),
+        *([condition, "k held out,\n5 layers"] for condition in (TRAINED, UNTRAINED, layers)),
+        [TRAINED, "k of trained nets"], [UNTRAINED, "k of trained nets"],
     ]  # fmt: skip
-    assert found["share"].tolist() == pytest.approx([2 / 3, 1, 1 / 2, 1]) and found["nets"].tolist() == [3, 3, 2, 3]
+    assert found["share"].tolist() == pytest.approx([2 / 3, 1 / 2, 0.6] * 2 + [1, 1])
+    assert found["nets"].tolist() == [3, 2, 3] * 2 + [3, 3]
 
 
 def test_separation_is_the_area_under_the_curve():

@@ -197,5 +197,5 @@ def test_layer_curves_are_means_of_connected_nets_at_the_best_k():
     kept = np.arange(20) != 3
     hops, curvature = (part["mean"].to_numpy() for _, part in found.groupby("quantity", sort=False))
     assert hops == pytest.approx(nets.hop_sums[kept, 1].mean(0) / (1000 * 999))
-    assert curvature == pytest.approx(nets.curvature[kept, 1].mean(0) / (1000 * 50))
+    assert curvature == pytest.approx((nets.curvature[kept, 1].mean(0) / 1000 - 4 * 50 + 4 * 50**2) / 50**2)
     assert ((found["lower"] < found["mean"]) & (found["mean"] < found["upper"])).all()

@@ -157,10 +157,11 @@ def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats
 
 
 def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
-    """Mean hop distance and curvature per point, by layer, of the trained nets of each cell at its best k.
+    """Mean hop distance and curvature by layer, of the trained nets of each cell at its best k.
 
     Columns: dataset, architecture, depth, k, layer, quantity ("hop distance", "curvature"), mean, lower, upper, seeds.
-    Hop sums are per ordered pair of points; curvature is per point and divided by k, so that cells compare.
+    Hop sums are per ordered pair of points. Of the curvature Ric/n the 4k − 4k² of equal in-degrees is taken off and
+    the rest divided by k²: without ties this is −Var(in-degree)/k² in directed graphs, which compares between k.
     """
     tables = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
@@ -171,7 +172,7 @@ def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed
         connected = np.isfinite(nets.hop_sums[:, best]).all(axis=-1)
         for quantity, values in (
             ("hop distance", nets.hop_sums[connected, best] / (n * (n - 1))),
-            ("curvature", nets.curvature[connected, best] / (n * k)),
+            ("curvature", (nets.curvature[connected, best] / n - 4 * k + 4 * k**2) / k**2),
         ):
             found = stats.mean_interval(values, seed=seed)
             cell = dict(zip(KEY, nets[:3], strict=True)) | {"k": k, "layer": np.arange(1, nets.depth + 1)}

@@ -21,6 +21,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {  # colour and marker tell the conditio
     "shuffled labels": {"color": style.ORANGE, "marker": "^", "label": "shuffled labels, few points"},
     "few labels": {"color": style.GREEN, "marker": "v", "label": "true labels, few points"},
 }
+SHUFFLED_LAYERS = {"color": style.PINK, "marker": "D", "label": "trained, layers shuffled"}
 DATASETS: dict[str, dict[str, Any]] = {
     "A": {"color": style.BLUE, "marker": "o", "label": "A: spiral rolls"},
     "B": {"color": style.ORANGE, "marker": "s", "label": "B: box with channels"},
@@ -168,23 +169,23 @@ def shares(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns convention, condition, choice, share, lower, upper, nets.
     """
-    conventions = list(frame["convention"].unique())
-    choices = list(frame["choice"].unique())
-    figure, axes = style.panels(len(conventions), height=2.9, sharey=True)
+    conventions, choices = list(frame["convention"].unique()), list(frame["choice"].unique())
+    figure, axes = style.panels(1, rows=len(conventions), height=0.8 + 1.7 * len(conventions))
+    looks = CONDITIONS | {"shuffled layers": SHUFFLED_LAYERS}
     for axis, convention in zip(axes, conventions, strict=True):
         part = frame[frame["convention"] == convention]
-        for number, (condition, look) in enumerate(CONDITIONS.items()):
+        for number, (condition, look) in enumerate(looks.items()):
             rows = part[part["condition"] == condition]
-            positions = np.array([choices.index(choice) for choice in rows["choice"]]) + 0.16 * (number - 1.5)
+            positions = np.array([choices.index(choice) for choice in rows["choice"]]) + 0.13 * (number - 2)
             bars = np.abs(rows[["lower", "upper"]].to_numpy(float).T - rows["share"].to_numpy(float))
             axis.errorbar(positions, rows["share"], yerr=bars, linestyle="", **look)
         axis.axhline(0.932, color="black", linestyle="--", linewidth=0.8, label="paper, trained: 0.932")
         axis.axhline(0.5, color="0.7", linewidth=0.8)
         axis.set(ylim=(0, 1.02), title=f"{convention} graphs", xlim=(-0.5, len(choices) - 0.5))
+        axis.set_ylabel("share of nets with ρ < 0")
         axis.set_xticks(range(len(choices)), choices)
-    axes[0].set_ylabel("share of nets with ρ < 0")
     handles = axes[0].get_legend_handles_labels()[0]
-    style.legend_below(figure, handles, "bars: exact 95 % interval over nets", 3)
+    style.legend_below(figure, handles, "bars: 95 % interval over nets", 3)
     return figure
 
 
@@ -339,13 +340,13 @@ def groups(frame: pd.DataFrame) -> Figure:
 
 @style.styled
 def layer_curves(frame: pd.DataFrame) -> Figure:
-    """Mean hop distance and curvature against layer, a column per data set, at each cell's best k.
+    """Mean hop distance and the curvature due to hubs against layer, a column per data set, at each cell's best k.
 
     Args:
         frame: columns dataset, architecture, depth, layer, quantity, mean, lower, upper.
     """
     datasets = [name for name in DATASETS if name in set(frame["dataset"])]
-    quantities = {"hop distance": "mean hop distance", "curvature": "curvature / (n k)"}
+    quantities = {"hop distance": "mean hop distance", "curvature": "curvature due to hubs"}
     figure, axes = style.panels(len(datasets), rows=2, height=3.6)
     for row, (quantity, name) in enumerate(quantities.items()):
         for dataset, axis in zip(datasets, axes[row * len(datasets) :], strict=False):
