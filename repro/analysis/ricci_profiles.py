@@ -101,17 +101,17 @@ def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
     depth, dataset = [nets.depth for nets in cells], [nets.dataset for nets in cells]
     if min(len(set(depth)), len(set(dataset))) < 2:
         raise ValueError(f"expected two data sets and depths, got {sorted(set(dataset))} and {sorted(set(depth))}")
-    sign = {"depth": 1, "dataset": -1}[expected]
+    order = {"depth": 1, "dataset": -1}[expected]
     generator = np.random.default_rng(seed)
     found = _agreement(_profiles([pooled(nets) for nets in cells]), depth, dataset)
     again = _profiles([resampled(nets, generator) for nets in cells])  # (cells, resamples, K)
     replicates = [
-        sign * np.subtract(*_agreement(sample, depth, dataset)) if np.isfinite(sample).all() else np.nan
+        np.subtract(*_agreement(sample, depth, dataset)[::order]) if np.isfinite(sample).all() else np.nan
         for sample in np.moveaxis(again, 1, 0)
     ]
     low, high = quantiles(np.array(replicates), 0.025, 0.975)
     units = sum(len(nets.net) for nets in cells)
-    return Grouping(*found, stats.Estimate(sign * (found[0] - found[1]), (float(low), float(high)), units))
+    return Grouping(*found, stats.Estimate(float(np.subtract(*found[::order])), (float(low), float(high)), units))
 
 
 def _profiles(found: Sequence[Pooled]) -> Array:
