@@ -96,7 +96,7 @@ def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
         expected: "depth" or "dataset", from whose index the other one is subtracted.
 
     Raises:
-        ValueError: for another `expected`, fewer than two data sets or depths, or a cell without a coefficient at any k.
+        ValueError: for another `expected`, fewer than two data sets or depths, or a cell without any coefficient.
     """
     if expected not in ("depth", "dataset"):
         raise ValueError(f"expected 'depth' or 'dataset', got {expected!r}")
