@@ -164,6 +164,8 @@ def test_a_resample_without_any_connected_net_is_left_out():
 def test_groups_of_one_depth_or_data_set_are_refused():
     with pytest.raises(ValueError, match=r"expected two data sets and depths, got \['A', 'B'\] and \[5\]"):
         profiles.grouping([cell(FALLING, "A"), cell(RISING, "B")], 0, "depth")
+    with pytest.raises(ValueError, match="got 'width'"):
+        profiles.grouping(grouped_by("depth"), 0, "width")
 
 
 def test_trees_join_the_cells_of_each_kind():

@@ -96,22 +96,28 @@ def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
         expected: "depth" or "dataset", from whose index the other one is subtracted.
 
     Raises:
-        ValueError: if fewer than two data sets or depths are there, or a cell has no coefficient at any k.
+        ValueError: for another `expected`, fewer than two data sets or depths, or a cell without any coefficient.
     """
+    if expected not in ("depth", "dataset"):
+        raise ValueError(f"expected 'depth' or 'dataset', got {expected!r}")
     depth, dataset = [nets.depth for nets in cells], [nets.dataset for nets in cells]
     if min(len(set(depth)), len(set(dataset))) < 2:
         raise ValueError(f"expected two data sets and depths, got {sorted(set(dataset))} and {sorted(set(depth))}")
-    sign = {"depth": 1, "dataset": -1}[expected]
+
+    def difference(indices: tuple[float, float]) -> float:
+        of_depth, of_dataset = indices
+        return of_depth - of_dataset if expected == "depth" else of_dataset - of_depth
+
     generator = np.random.default_rng(seed)
     found = _agreement(_profiles([pooled(nets) for nets in cells]), depth, dataset)
     again = _profiles([resampled(nets, generator) for nets in cells])  # (cells, resamples, K)
     replicates = [
-        sign * np.subtract(*_agreement(sample, depth, dataset)) if np.isfinite(sample).all() else np.nan
+        difference(_agreement(sample, depth, dataset)) if np.isfinite(sample).all() else np.nan
         for sample in np.moveaxis(again, 1, 0)
     ]
     low, high = quantiles(np.array(replicates), 0.025, 0.975)
     units = sum(len(nets.net) for nets in cells)
-    return Grouping(*found, stats.Estimate(sign * (found[0] - found[1]), (float(low), float(high)), units))
+    return Grouping(*found, stats.Estimate(difference(found), (float(low), float(high)), units))
 
 
 def _profiles(found: Sequence[Pooled]) -> Array:
