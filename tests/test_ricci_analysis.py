@@ -434,3 +434,14 @@ def test_pooled_near_is_the_worst_architecture_at_its_best_k():
     ]
     scales = pd.DataFrame([*cells, ("B", "wide", 5, 6, 0.9)], columns=[*KEY, "k", "coefficient"])
     assert ricci_claims.pooled_near(scales, "A", 5, range(6, 11)) == -0.2
+
+
+def test_difference_of_shares_leaves_out_cells_that_lack_a_condition_and_pairs_on_request():
+    other = net_table(net=[0, 1], rho=[-1.0, -1.0]).assign(dataset="B")
+    table = pd.concat([two_states(), other], ignore_index=True)
+    alone, with_other = (
+        ricci_claims.share_difference(t, TRAINED, UNTRAINED, "rho", seed=0) for t in (two_states(), table)
+    )
+    assert alone == with_other
+    paired = ricci_claims.share_difference(table, TRAINED, UNTRAINED, "rho", seed=0, paired=True)
+    assert paired.n == 1 and paired.estimate == 1  # only net 0 has both: −0.5 and 0.4

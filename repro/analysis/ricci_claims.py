@@ -36,10 +36,16 @@ def share_negative(table: pd.DataFrame, condition: str, column: str = "rho") -> 
     return stats.proportion(int((values < 0).sum()), len(values))
 
 
-def share_difference(table: pd.DataFrame, first: str, second: str, column: str, seed: int) -> stats.Estimate:
-    """Share negative in one condition minus that in another; a net is one unit, whichever of the two it has."""
+def share_difference(
+    table: pd.DataFrame, first: str, second: str, column: str, seed: int, paired: bool = False
+) -> stats.Estimate:
+    """Share negative in one condition minus that in another, over the cells that have nets of both.
+
+    A net is one unit, whichever of the two conditions it has; `paired` leaves out nets that lack one.
+    """
     wide = table.pivot(index=[*KEY, "net"], columns="condition", values=column).reindex(columns=[first, second])
-    wide = wide[wide.notna().any(axis=1)]
+    both = wide.notna().groupby(KEY).transform("any").all(axis=1)
+    wide = wide[both & (wide.notna().all(axis=1) if paired else wide.notna().any(axis=1))]
     arrays = [array.to_numpy(float) for name in (first, second) for array in (wide[name].notna(), wide[name] < 0)]
     return stats.estimate(_difference_of_shares, *arrays, seed=seed)
 
