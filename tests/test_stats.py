@@ -271,3 +271,70 @@ def test_geometric_mean_of_inverses_is_the_inverse():
     assert np.allclose(one.estimate * other.estimate, 1) and np.allclose(one.lower * other.upper, 1)
     with pytest.raises(ValueError, match="positive"):
         stats.geometric_mean([[1.0], [0.0]], seed=0)
+
+
+# --- proportions and correlations within groups ---
+
+
+def test_proportion_has_the_exact_interval_of_the_papers_share():
+    found = stats.proportion(1144, 1227)
+    assert round(found.estimate, 3) == 0.932 and found.n == 1227
+    assert tuple(round(end, 3) for end in found.interval) == (0.917, 0.946)
+
+
+@given(trials=st.integers(1, 300), share=st.floats(0, 1))
+def test_ends_of_a_proportion_would_be_surprised_at_one_in_forty(trials, share):
+    successes = round(share * trials)
+    found = stats.proportion(successes, trials)
+    lower, upper = found.interval
+    assert lower <= found.estimate <= upper
+    assert lower == 0 if successes == 0 else abs(scipy_stats.binom.sf(successes - 1, trials, lower) - 0.025) < 1e-6
+    assert upper == 1 if successes == trials else abs(scipy_stats.binom.cdf(successes, trials, upper) - 0.025) < 1e-6
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 0), (3, 2), (-1, 2)])
+def test_proportions_of_nothing_are_refused(successes, trials):
+    with pytest.raises(ValueError, match=f"got {successes} of {trials}"):
+        stats.proportion(successes, trials)
+
+
+def grouped(units, seed, slope=0.0):
+    """Two variables and groups of several sizes, one of them of a single unit; group means are related, of course."""
+    rng = np.random.default_rng(seed)
+    groups = np.append(rng.integers(0, 4, units - 1), 9)
+    first = rng.normal(size=units)
+    return first + 5 * groups, slope * first + rng.normal(size=units) + 3 * groups, groups
+
+
+def correlation_of_residuals(first, second, groups):
+    indicators = (groups[:, None] == np.unique(groups)).astype(float)
+    left = [v - indicators @ np.linalg.lstsq(indicators, v, rcond=None)[0] for v in (first, second)]
+    return np.corrcoef(*left)[0, 1]
+
+
+@pytest.mark.parametrize("units", [7, 60])
+def test_within_group_correlation_is_that_of_residuals(units):
+    first, second, groups = grouped(units, seed=0, slope=-0.5)
+    found = stats.within_group_correlation(first, second, groups, seed=0)
+    assert found.estimate == pytest.approx(correlation_of_residuals(first, second, groups))
+    named = np.array([f"cell {group}" for group in groups])
+    assert stats.within_group_correlation(first, second, named, seed=0) == found
+    assert found.n == units and holds(found, found.estimate)
+
+
+def test_interval_within_groups_is_that_of_a_slow_loop():
+    first, second, groups = grouped(40, seed=1, slope=0.5)
+    rng = np.random.default_rng(2)
+    index = rng.integers(40, size=(2_000, 40))
+    slow = [correlation_of_residuals(first[i], second[i], groups[i]) for i in index]
+    found = stats.within_group_correlation(first, second, groups, seed=0)
+    np.testing.assert_allclose(found.interval, np.quantile(slow, [0.025, 0.975]), atol=0.03)  # of 2,000 resamples
+
+
+def test_correlation_within_groups_needs_a_group_and_finite_pairs():
+    with pytest.raises(ValueError, match="at least two units"):
+        stats.within_group_correlation([1.0, 2.0], [1.0, 2.0], [0, 1], seed=0)
+    with pytest.raises(ValueError, match="same units"):
+        stats.within_group_correlation([1.0, 2.0], [1.0], [0, 0], seed=0)
+    with pytest.raises(ValueError, match="finite"):
+        stats.within_group_correlation([1.0, np.nan], [1.0, 2.0], [0, 0], seed=0)

@@ -70,8 +70,8 @@ def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention:
     """Ricci coefficient: correlation over layers of curvature and the change of hop distance into the next layer.
 
     With g_l the hop sum and Ric_l the total curvature of layer l, eta_l = g_{l+1} − g_l and rho is Pearson's
-    correlation of (eta_l, Ric_l) over l = 1..L − 1 (arXiv 2404.14265). Ricci flow shrinks
-    distances where curvature is positive and stretches them where it is negative: rho < 0.
+    correlation of (eta_l, Ric_l) over l = 1..L − 1 (arXiv 2404.14265). Ricci flow shrinks distances where curvature is
+    positive and stretches them where it is negative, so a network that acts like it has rho < 0.
 
     Args:
         layers: activations (n, w_l) of the L >= 2 hidden layers on the same n points, without input and output.

@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 
 ONE = np.uint64(1)
-ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 def squared_distances(coordinates: np.ndarray, start: int, stop: int) -> np.ndarray:
@@ -34,8 +33,9 @@ def degrees(level: np.ndarray, count: int) -> np.ndarray:
 
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """See `graph_plain.hop_sums`."""
-    bits = _bits(adjacent)
-    return np.asarray(_search(bits, np.full_like(bits, ALL) if wanted is None else _bits(wanted)))
+    n = len(adjacent)
+    wanted_bits = np.repeat(_bits(np.ones((1, n), dtype=bool)), n, axis=0) if wanted is None else _bits(wanted)
+    return np.asarray(_search(_bits(adjacent), wanted_bits))
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -44,9 +44,9 @@ def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarra
 
 
 def _bits(sets: np.ndarray) -> np.ndarray:
-    """Rows of bits (n, words) of a boolean matrix (n, n): bit v % 64 of word v // 64 is column v."""
-    n = len(sets)
-    octets = np.zeros((n, 8 * ((n + 63) // 64)), dtype=np.uint8)
+    """Rows of bits (r, words) of a boolean matrix (r, n): bit v % 64 of word v // 64 is column v."""
+    rows, n = sets.shape
+    octets = np.zeros((rows, 8 * ((n + 63) // 64)), dtype=np.uint8)
     octets[:, : (n + 7) // 8] = np.packbits(sets, axis=1, bitorder="little")
     return octets.view("<u8").astype(np.uint64, copy=False)
 
@@ -97,38 +97,41 @@ def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
 
     After t steps, row v of `reached` holds the vertices within t hops of v; the next row is the union of the rows of
     v's neighbours. The sum of the distances is Σ_{t >= 0} of the number of wanted vertices farther than t.
+
+    Rows of 64 consecutive vertices are skipped together when they hold nothing new: the more alike consecutive vertices
+    are, the faster the search; any order gives the same sums.
     """
     n, words = adjacent.shape
-    reached = adjacent.copy()  # t = 1; bits past the last vertex are set, so that a complete row is all ones
+    reached = adjacent.copy()  # t = 1
     sums, missing = np.zeros(n, np.int64), np.zeros(n, np.int64)
     for v in range(n):
         reached[v, v >> 6] |= ONE << np.uint64(v & 63)
-        if n & 63:
-            reached[v, words - 1] |= ALL << np.uint64(n & 63)
         for w in range(words):
             missing[v] += _ones(wanted[v, w] & ~reached[v, w])
             sums[v] += _ones(wanted[v, w] & adjacent[v, w])
         sums[v] += missing[v]  # t = 0: all wanted vertices but v itself
-    following = np.empty_like(reached)
+    following, unions = np.empty_like(reached), np.empty((words, words), np.uint64)
     moved = True
     while moved and missing.any():
         moved = False
+        unions[:] = 0  # of the rows of 64 consecutive vertices
+        for v in range(n):
+            for w in range(words):
+                unions[v >> 6, w] |= reached[v, w]
         for v in range(n):
             sums[v] += missing[v]
             row = following[v]
             row[:] = reached[v]
-            if _full(row):
-                continue
             for block in range(words):
                 neighbours = adjacent[v, block]
+                if neighbours == 0 or _within(unions[block], row):  # nothing new to learn from these neighbours
+                    continue
                 while neighbours:
                     lowest = neighbours & (~neighbours + ONE)
                     neighbours ^= lowest
                     others = reached[64 * block + _ones(lowest - ONE)]
                     for w in range(words):
                         row[w] |= others[w]
-                if _full(row):  # nothing left to find: usual from the second step on in a dense graph
-                    break
             missing[v] = 0
             for w in range(words):
                 missing[v] += _ones(wanted[v, w] & ~row[w])
@@ -157,8 +160,8 @@ def _ones(word):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, inline="always")
-def _full(row):  # type: ignore[no-untyped-def]
-    every = ALL
+def _within(row, other):  # type: ignore[no-untyped-def]
+    outside = np.uint64(0)
     for w in range(len(row)):
-        every &= row[w]
-    return every == ALL
+        outside |= row[w] & ~other[w]
+    return outside == 0

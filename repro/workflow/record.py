@@ -43,6 +43,8 @@ VERSIONS = (
     "pandas",
     "torch",
     "scikit-learn",
+    "numba",
+    "pot",
     "matplotlib",
     "seaborn",
     "joblib",

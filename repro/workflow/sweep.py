@@ -36,7 +36,7 @@ Cell = Callable[..., Rows]
 
 # The folders whose code can change what a cell returns, and the libraries that do its arithmetic.
 SCIENCE = ("data", "models", "geometry", "training", "experiments")
-NUMERICS = ("numpy", "scipy", "scikit-learn", "torch")
+NUMERICS = ("numpy", "scipy", "scikit-learn", "torch", "numba", "pot")
 CLUSTER_VARIABLE = "REPRO_CLUSTER"  # address of a dask scheduler; set by `repro run --cluster`
 PROGRESS_VARIABLE = "REPRO_PROGRESS"  # file where the runner reads how far the sweep is
 
