@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro.analysis import ricci_training as analysis
-from repro.experiments.ricci import _stream, hidden_widths, task
+from repro.experiments.ricci import hidden_widths, random_stream, task
 from repro.experiments.ricci_training import relative_cost, training_cell
 from repro.geometry.graph import layer_ricci_coefficients, local_ricci_coefficients, ricci_coefficient
 from repro.models.ensemble import glorot_ensemble
@@ -50,7 +50,7 @@ def test_cell_is_bitwise_repeatable_and_a_net_does_not_depend_on_the_others(rows
 def net():
     """The second net of the cell at its end, trained the plain way; the validation and the test points."""
     x, y, *test = task("C", 150, 60, 0)
-    initial, order = (np.random.default_rng(s) for s in _stream(0, "C", "narrow", 5, 1).spawn(2))
+    initial, order = (np.random.default_rng(s) for s in random_stream(0, "C", "narrow", 5, 1).spawn(2))
     start = glorot_ensemble([3, *hidden_widths("narrow", 5), 1], [initial])
     return train_classifiers(start, x[:100], y[:100], [order], epochs=8), (x[100:], y[100:]), test
 

@@ -77,7 +77,7 @@ def task(dataset: str, train_size: int, test_size: int, seed: int, dtype: torch.
     """
     if dataset not in SYNTHETIC and dataset not in IMAGES:
         raise ValueError(f"expected a data set of {[*SYNTHETIC, *IMAGES]}, got {dataset!r}")
-    train, test = (np.random.default_rng(stream) for stream in _stream(seed, dataset).spawn(2))
+    train, test = (np.random.default_rng(stream) for stream in random_stream(seed, dataset).spawn(2))
     parts: list[Tensor] = []
     draws: list[tuple[images.Split, int, np.random.Generator]]
     draws = [("train", train_size, train), ("test", test_size, test)]
@@ -145,12 +145,14 @@ def ensemble_cell(
     """
     if condition not in CONDITIONS:
         raise ValueError(f"expected a condition of {list(CONDITIONS)}, got {condition!r}")
+    if nets < 1:
+        raise ValueError(f"nets must be at least 1, got {nets}")
     place, precision = resolve_device(device), resolve_dtype(dtype)
     data = Task(*(tensor.to(place) for tensor in task(dataset, train_size, test_size, seed, precision)))
     labels = data.train_labels
     widths = hidden_widths(architecture, depth)
     numbers = range(first_net, first_net + nets)
-    streams = [_stream(seed, dataset, architecture, depth, net).spawn(3) for net in numbers]
+    streams = [random_stream(seed, dataset, architecture, depth, net).spawn(3) for net in numbers]
     initial, order, shuffle = (
         [np.random.default_rng(stream) for stream in part] for part in zip(*streams, strict=True)
     )
@@ -217,11 +219,11 @@ def relative_cost(config: Mapping[str, Any]) -> float:
     widths = [inputs, *hidden_widths(config["architecture"], config["depth"])]
     weights = sum(a * b for a, b in itertools.pairwise(widths))
     steps = config["epochs"] * -(-config["train_size"] // config.get("batch_size", 32))
-    graphs = config["depth"] * len(config["neighbours"]) * (config["test_size"] / 1000) ** 2
+    graphs = config["depth"] * len(config["neighbours"]) * (config.get("test_size", 1000) / 1000) ** 2
     return float(config["nets"] * (steps * (1e-5 + 2.6e-9 * weights) + 0.003 * graphs))
 
 
-def _stream(seed: int, *names: str | int) -> np.random.SeedSequence:
+def random_stream(seed: int, *names: str | int) -> np.random.SeedSequence:
     """Randomness of one purpose: equal names give equal draws, whatever else is run."""
     return np.random.SeedSequence([seed, *(n if isinstance(n, int) else zlib.crc32(n.encode()) for n in names)])
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from repro.experiments.ricci import SYNTHETIC, _stream, hidden_widths, task
+from repro.experiments.ricci import SYNTHETIC, hidden_widths, random_stream, task
 from repro.geometry.graph import graph_statistics, local_ricci, ricci_correlation
 from repro.models.ensemble import DenseEnsemble, glorot_ensemble
 from repro.training.device import resolve_device, resolve_dtype
@@ -87,7 +87,7 @@ def training_cell(
     x, y, *test = (part.to(place) for part in task(dataset, train_size + points, test_size, seed, precision))
     parts = {"train": (x[:train_size], y[:train_size]), "validation": (x[train_size:], y[train_size:])}
     parts["test"] = (test[0], test[1])
-    streams = [_stream(seed, dataset, architecture, depth, net).spawn(2) for net in range(nets)]
+    streams = [random_stream(seed, dataset, architecture, depth, net).spawn(2) for net in range(nets)]
     initial, order = ([np.random.default_rng(stream) for stream in part] for part in zip(*streams, strict=True))
     start = glorot_ensemble([x.shape[1], *hidden_widths(architecture, depth), 1], initial, precision, place)
     fixed = {"dataset": dataset, "architecture": architecture, "depth": depth}
