@@ -199,6 +199,7 @@ def test_net_table_has_every_net_at_every_choice_of_k():
             row, index = lookup.loc[(line["net"], line["k_in_sample"])], np.arange(5)
             assert line["curvature_trend"] == pytest.approx(np.corrcoef(row["directed_curvature"], index)[0, 1])
             assert line["hop_sum_trend"] == pytest.approx(np.corrcoef(row["hop_sums"], index)[0, 1])
+            assert line["eta_trend"] == pytest.approx(np.corrcoef(np.diff(row["hop_sums"]), index[1:])[0, 1])
 
 
 def test_net_table_leaves_out_cells_without_well_trained_nets_and_marks_disconnected_nets():
