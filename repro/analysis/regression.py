@@ -83,10 +83,16 @@ def permuted_t(
 def power(partial_correlation: float, n: int, nuisance_terms: int, level: float = 0.05) -> float:
     """Probability that the two-sided t test finds a partial correlation of that size among n rows.
 
-    The test statistic is taken as noncentral t with noncentrality r √n / √(1 − r²).
+    The statistic is taken as noncentral t, its noncentrality r √(n − terms) / √(1 − r²): what the terms leave of n.
+
+    Args:
+        partial_correlation: the effect r.
+        n: rows.
+        nuisance_terms: independent columns of the nuisance terms, the intercept among them.
+        level: of the test.
     """
     freedom = n - nuisance_terms - 1
-    shift = partial_correlation * np.sqrt(n / (1 - partial_correlation**2))
+    shift = partial_correlation * np.sqrt((freedom + 1) / (1 - partial_correlation**2))
     critical = distributions.t.ppf(1 - level / 2, freedom)
     return float(distributions.nct.sf(critical, freedom, shift) + distributions.nct.cdf(-critical, freedom, shift))
 
@@ -98,12 +104,14 @@ def _basis(nuisance: Array) -> Array:
 
 
 def _partial_correlations(outcomes: Array, regressor: npt.ArrayLike, basis: Array) -> Array:
-    x = np.asarray(regressor, np.float64)
-    x, y = x - basis @ (basis.T @ x), outcomes - basis @ (basis.T @ outcomes)
-    sizes = np.sqrt((x @ x) * (y**2).sum(axis=0))
-    if not (sizes > 1e-12).all():
+    """Correlation of each column's residuals with those of the regressor: (n, columns) → (columns,)."""
+    raw = np.column_stack([regressor, outcomes])
+    left = raw - basis @ (basis.T @ raw)
+    sizes = np.linalg.norm(left, axis=0)
+    if not (sizes > 1e-10 * np.linalg.norm(raw, axis=0)).all():
         raise ValueError("outcome or regressor does not vary beyond the nuisance terms")
-    return np.asarray(x @ y / sizes)
+    left /= sizes
+    return np.asarray(left[:, 1:].T @ left[:, 0])
 
 
 def _t(r: float | Array, freedom: int) -> Array:

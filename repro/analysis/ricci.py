@@ -7,7 +7,7 @@ with the most negative pooled coefficient.
 """
 
 from itertools import permutations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -129,10 +129,10 @@ def _centred(values: Array, connected: npt.NDArray[np.bool_]) -> Array:
     return np.asarray(np.where(connected[..., None], kept - kept.sum(axis=(0, 2))[:, None] / count, 0.0))
 
 
-def resampled(nets: Nets, seed: int, resamples: int = RESAMPLES) -> Pooled:
+def resampled(nets: Nets, generator: np.random.Generator, resamples: int = RESAMPLES) -> Pooled:
     """Pooled coefficients of bootstrap samples of the nets: (resamples, K)."""
     count = len(nets.net)
-    return pooled(nets, np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples))
+    return pooled(nets, generator.multinomial(count, np.full(count, 1 / count), size=resamples))
 
 
 def halves(nets: Nets) -> tuple[Nets, Nets]:
@@ -143,18 +143,18 @@ def halves(nets: Nets) -> tuple[Nets, Nets]:
 
 def held_out_k(nets: Nets) -> tuple[int, int]:
     """Position of the k at which nets of even and of odd number are judged: the best k of the *other* half, or −1."""
-    even, odd = halves(nets)
-    return tuple(int(pooled(half).best) if len(half.net) else -1 for half in (odd, even))  # type: ignore[return-value]
+    even, odd = (int(pooled(half).best) if len(half.net) else -1 for half in halves(nets))
+    return odd, even
 
 
 def net_table(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
     """Every judged net with its coefficients at the k chosen on other nets, on the same nets, and on its own condition.
 
-    Columns: dataset, architecture, depth, condition, net, accuracy, loss; `k` and `rho` held out (k chosen on the other
-    half of the cell's trained nets); `k_in_sample`, `rho_in_sample` (k chosen on all trained nets of the cell);
-    `k_own`, `rho_own` (k chosen on all nets of this condition); `shuffled_layers`: share of the orders of the layers
-    with a negative coefficient, at `k`; `curvature_trend`, `hop_sum_trend`: correlation with the layer index at
-    `k_in_sample`. Undefined values are NaN.
+    Columns: dataset, architecture, depth, condition, net, points, accuracy, loss; `k` and `rho` held out (k chosen on
+    the other half of the cell's trained nets); `k_in_sample`, `rho_in_sample` (k chosen on all trained nets of the
+    cell); `k_own`, `rho_own` (k chosen on all nets of this condition); `shuffled_layers`: share of the orders of the
+    layers with a negative coefficient, at `k`; `curvature_trend`, `hop_sum_trend`: correlation with the layer index at
+    `k_in_sample`. A k is 0 where none is eligible, other undefined values are NaN.
     """
     by_condition = {
         condition: {nets[:3]: nets for nets in judged_nets(rows, condition, convention, largest_share)}
@@ -171,30 +171,25 @@ def net_table(rows: pd.DataFrame, convention: str, largest_share: float, seed: i
 
 
 def _coefficients(nets: Nets, held_out: tuple[int, int], in_sample: int, seed: int) -> pd.DataFrame:
-    own = int(pooled(nets).best)
-    count = len(nets.net)
-    at = np.array(held_out)[nets.net % 2]
-    positions = {"": at, "_in_sample": np.full(count, in_sample), "_own": np.full(count, own)}
+    every, at = np.arange(len(nets.net)), np.array(held_out)[nets.net % 2]
+    positions = {"": at, "_in_sample": np.full_like(at, in_sample), "_own": np.full_like(at, pooled(nets).best)}
     columns: dict[str, object] = dict(zip(KEY, nets[:3], strict=True))
-    columns |= {"net": nets.net, "accuracy": nets.accuracy, "loss": nets.loss, "points": nets.points}
-    rho, every = nets.coefficients, np.arange(count)
+    columns |= {"net": nets.net, "points": nets.points, "accuracy": nets.accuracy, "loss": nets.loss}
     for suffix, found in positions.items():
         columns[f"k{suffix}"] = np.where(found >= 0, nets.neighbours[found], 0)
-        columns[f"rho{suffix}"] = np.where(found >= 0, rho[every, found], np.nan)
-    columns["shuffled_layers"] = [
-        _shuffled_layers(nets.hop_sums[i, k], nets.curvature[i, k], seed) if k >= 0 else np.nan
-        for i, k in zip(every, at, strict=True)
-    ]
+        columns[f"rho{suffix}"] = np.where(found >= 0, nets.coefficients[every, found], np.nan)
+    shuffled = _shuffled_layers(nets.hop_sums[every, at], nets.curvature[every, at], seed)
+    columns["shuffled_layers"] = np.where(at >= 0, shuffled, np.nan)
     for name, values in (("curvature_trend", nets.curvature), ("hop_sum_trend", nets.hop_sums)):
         columns[name] = _trend(values[:, in_sample]) if in_sample >= 0 else np.nan
     return pd.DataFrame(columns)
 
 
-def _shuffled_layers(hop_sums: Array, curvature: Array, seed: int) -> float:
-    """Share of orders of the layers, pairs (g_l, Ric_l) kept together, with a negative coefficient."""
-    orders = layer_orders(len(hop_sums), seed)
-    rho = ricci_correlation(hop_sums[orders], curvature[orders])
-    return float((rho < 0).mean()) if np.isfinite(rho).all() else np.nan
+def _shuffled_layers(hop_sums: Array, curvature: Array, seed: int) -> Array:
+    """Share of orders of the layers, pairs (g_l, Ric_l) kept together, with a negative ρ: (..., L) → (...)."""
+    orders = layer_orders(hop_sums.shape[-1], seed)
+    rho = ricci_correlation(hop_sums[..., orders], curvature[..., orders])
+    return np.where(np.isnan(rho).any(axis=-1), np.nan, (rho < 0).mean(axis=-1))
 
 
 def layer_orders(depth: int, seed: int) -> npt.NDArray[np.int64]:
@@ -218,11 +213,10 @@ def scales(rows: pd.DataFrame, convention: str, largest_share: float = 1.0, seed
 
     Columns: dataset, architecture, depth, points, k, coefficient, lower, upper, connected, nets, best (of the cell).
     """
-    tables = []
+    tables, generator = [], np.random.default_rng(seed)
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
         found = pooled(nets)
-        replicates = resampled(nets, seed).coefficient
-        lower, upper = _quantiles(replicates, 0.025, 0.975)
+        lower, upper = quantiles(resampled(nets, generator).coefficient, 0.025, 0.975)
         best = np.arange(len(nets.neighbours)) == found.best
         cell = dict(zip(KEY, nets[:3], strict=True)) | {"points": nets.points, "k": nets.neighbours}
         cell |= {"coefficient": found.coefficient, "lower": lower, "upper": upper, "connected": found.connected}
@@ -234,27 +228,30 @@ def held_out_scales(rows: pd.DataFrame, convention: str, largest_share: float, s
     """Pooled coefficient of every cell at k chosen on the other half of its nets, averaged over the two halves.
 
     Columns: dataset, architecture, depth, nets, coefficient, lower, upper: one-sided 95 % bounds over nets each. NaN
-    where a half has no eligible k.
+    where a half has no net that counts or no eligible k, also in cells without any net that counts.
     """
+    generator = np.random.default_rng(seed)
     table = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
-        values, replicates = [], []
-        for half, position in zip(halves(nets), held_out_k(nets), strict=True):
-            if position < 0 or not len(half.net):
-                values, replicates = [np.nan], [np.full(RESAMPLES, np.nan)]
-                break
-            values.append(float(pooled(half).coefficient[position]))
-            replicates.append(resampled(half, seed).coefficient[:, position])
-        lower, upper = _quantiles(np.mean(replicates, axis=0)[:, None], 0.05, 0.95)
-        table.append([*nets[:3], len(nets.net), float(np.mean(values)), float(lower[0]), float(upper[0])])
-    return pd.DataFrame(table, columns=[*KEY, "nets", "coefficient", "lower", "upper"])
+        judged = list(zip(halves(nets), held_out_k(nets), strict=True))
+        line: list[Any] = [np.nan] * 3
+        if all(len(half.net) and position >= 0 for half, position in judged):
+            coefficients = [pooled(half).coefficient[position] for half, position in judged]
+            again = [resampled(half, generator).coefficient[:, position] for half, position in judged]
+            line = [np.mean(coefficients), *quantiles(np.mean(again, axis=0), 0.05, 0.95)]
+        table.append([*nets[:3], len(nets.net), *line])
+    found = pd.DataFrame(table, columns=[*KEY, "nets", "coefficient", "lower", "upper"])
+    cells = rows.loc[rows["condition"] == TRAINED, KEY].drop_duplicates()
+    return cells.merge(found, how="left", on=KEY).fillna({"nets": 0}).astype({"nets": int})
 
 
-def _quantiles(replicates: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Quantiles over resamples, NaN where fewer than nine in ten are defined (few nets, all disconnected at once)."""
+def quantiles(replicates: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Quantiles over resamples (resamples, ...) that are defined, NaN where fewer than nine in ten are.
+
+    With few nets a resample can hold none whose graphs are connected.
+    """
     defined = np.isfinite(replicates).mean(axis=0) >= 0.9
-    filled = np.where(np.isfinite(replicates), replicates, np.nan)
-    lower, upper = np.nanquantile(np.where(defined, filled, 0.0), [low, high], axis=0)
+    lower, upper = np.nanquantile(np.where(defined, replicates, 0.0), [low, high], axis=0)
     return np.where(defined, lower, np.nan), np.where(defined, upper, np.nan)
 
 

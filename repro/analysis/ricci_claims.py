@@ -16,6 +16,7 @@ Array = npt.NDArray[np.float64]
 
 PUBLISHED_T, PUBLISHED_NETS = -2.27, 1227  # Table S2 of arXiv 2404.14265
 PUBLISHED_PARTIAL_CORRELATION = -0.065  # follows from its t and degrees of freedom
+SHUFFLED_LAYERS = "shuffled layers"  # trained nets, pairs of hop sum and curvature in other orders
 ENOUGH_NETS = 1200  # where the paper's effect would be found in 61 of 100 runs
 PERMUTATIONS = 2000
 MODELS = {"additive": [["dataset"], ["architecture"], ["depth"]], "cell intercepts": [KEY]}
@@ -35,10 +36,16 @@ def share_negative(table: pd.DataFrame, condition: str, column: str = "rho") -> 
     return stats.proportion(int((values < 0).sum()), len(values))
 
 
-def share_difference(table: pd.DataFrame, first: str, second: str, column: str, seed: int) -> stats.Estimate:
-    """Share negative in one condition minus that in another; a net is one unit, whichever of the two it has."""
+def share_difference(
+    table: pd.DataFrame, first: str, second: str, column: str, seed: int, paired: bool = False
+) -> stats.Estimate:
+    """Share negative in one condition minus that in another, over the cells that have nets of both.
+
+    A net is one unit, whichever of the two conditions it has; `paired` leaves out nets that lack one.
+    """
     wide = table.pivot(index=[*KEY, "net"], columns="condition", values=column).reindex(columns=[first, second])
-    wide = wide[wide.notna().any(axis=1)]
+    both = wide.notna().groupby(KEY).transform("any").all(axis=1)
+    wide = wide[both & (wide.notna().all(axis=1) if paired else wide.notna().any(axis=1))]
     arrays = [array.to_numpy(float) for name in (first, second) for array in (wide[name].notna(), wide[name] < 0)]
     return stats.estimate(_difference_of_shares, *arrays, seed=seed)
 
@@ -156,15 +163,24 @@ def power_table(nets: int) -> pd.DataFrame:
     return pd.DataFrame({"nets": sizes, "power": map(power_of_paper, sizes), "ours": [n == nets for n in sizes]})
 
 
-def shares(table: pd.DataFrame) -> pd.DataFrame:
-    """Share negative of each condition at each choice of k, with exact intervals: condition, choice, share, …"""
-    choices = {"rho": "k held out", "rho_in_sample": "k of trained nets", "rho_own": "own best k"}
+def shares(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Share negative of each condition by how k was chosen, and of trained nets with their layers in shuffled order.
+
+    Columns: condition, choice, share, lower, upper (95 %; exact, for shuffled layers by bootstrap over nets), nets.
+    """
+    choices = [("k held out", "rho", table)]
+    choices += [(f"k held out,\n{depth} layers", "rho", part) for depth, part in table.groupby("depth")]
+    choices += [("k of trained nets", "rho_in_sample", table), ("own best k", "rho_own", table)]
     rows = []
-    for condition in (TRAINED, UNTRAINED, SHUFFLED, FEW):
-        for column, choice in choices.items():
-            if table.loc[table["condition"] == condition, column].notna().any():
-                found = share_negative(table, condition, column)
+    for choice, column, part in choices:
+        for condition in (TRAINED, UNTRAINED, SHUFFLED, FEW):
+            if part.loc[part["condition"] == condition, column].notna().any():
+                found = share_negative(part, condition, column)
                 rows.append([condition, choice, found.estimate, *found.interval, found.n])
+        if column == "rho":
+            values = part.loc[part["condition"] == TRAINED, "shuffled_layers"].dropna().to_numpy(float)
+            found = stats.estimate(lambda x: x.mean(axis=0), values, seed=seed)
+            rows.append([SHUFFLED_LAYERS, choice, found.estimate, *found.interval, found.n])
     return pd.DataFrame(rows, columns=["condition", "choice", "share", "lower", "upper", "nets"])
 
 

@@ -1,5 +1,6 @@
 """The pooled Ricci coefficient over k (arXiv 2404.14265, Fig. 3): best scales, groups of cells, trends by layer."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
 from repro import stats
-from repro.analysis.ricci import KEY, RESAMPLES, TRAINED, Nets, Pooled, judged_nets, pooled, resampled
+from repro.analysis.ricci import KEY, TRAINED, Nets, Pooled, judged_nets, pooled, quantiles, resampled
 
 Array = npt.NDArray[np.float64]
 
@@ -34,10 +35,11 @@ def kind(dataset: str) -> str:
 
 
 def cells_of_kind(rows: pd.DataFrame, convention: str, largest_share: float) -> Iterator[tuple[str, list[Nets]]]:
-    """The cells of each kind of data that has any."""
+    """The cells of each kind of data that has any with a pooled coefficient at some k."""
     cells = judged_nets(rows, TRAINED, convention, largest_share)
+    defined = [nets for nets in cells if np.isfinite(pooled(nets).coefficient).any()]
     for name in ("synthetic", "images"):
-        chosen = [nets for nets in cells if kind(nets.dataset) == name]
+        chosen = [nets for nets in defined if kind(nets.dataset) == name]
         if chosen:
             yield name, chosen
 
@@ -45,20 +47,19 @@ def cells_of_kind(rows: pd.DataFrame, convention: str, largest_share: float) -> 
 def best_scales(scales: pd.DataFrame) -> pd.DataFrame:
     """Best k of each cell beside the published one, as shares of n; takes `analysis.ricci.scales`.
 
-    Columns: dataset, architecture, depth, k, share, coefficient, published_k, published_share, at_edge (largest k).
+    Columns: dataset, architecture, depth, k, coefficient, share, published_k, published_share (NaN for depths that
+    the paper does not have), at_edge (largest k).
     """
-    best = scales[scales["best"]].reset_index(drop=True)
-    largest = scales.groupby(KEY)["k"].max().rename("largest")
-    best = best.join(largest, on=KEY)
-    published = [
-        dict(zip(_COLUMNS, PUBLISHED_BEST[dataset], strict=True)).get((architecture, depth), 0)
-        for dataset, architecture, depth in best[KEY].itertuples(index=False)
-    ]
-    points = best["dataset"].map(PUBLISHED_POINTS).fillna(1000)
-    columns = best[[*KEY, "k", "coefficient"]].assign(
-        share=best["k"] / best["points"], published_k=published, published_share=np.array(published) / points
+    best = scales.assign(largest=scales.groupby(KEY)["k"].transform("max")).query("best").reset_index(drop=True)
+    cells = ((dataset, *column) for dataset in PUBLISHED_BEST for column in _COLUMNS)
+    published = dict(zip(cells, itertools.chain(*PUBLISHED_BEST.values()), strict=True))
+    published_k = np.array([published.get(cell, np.nan) for cell in best[KEY].itertuples(index=False, name=None)])
+    return best[[*KEY, "k", "coefficient"]].assign(
+        share=best["k"] / best["points"],
+        published_k=published_k,
+        published_share=published_k / best["dataset"].map(PUBLISHED_POINTS).fillna(1000),
+        at_edge=best["k"] == best["largest"],
     )
-    return columns.assign(at_edge=best["k"] == best["largest"])
 
 
 def median_scale(cells: Sequence[Nets], seed: int) -> stats.Estimate:
@@ -66,15 +67,12 @@ def median_scale(cells: Sequence[Nets], seed: int) -> stats.Estimate:
 
     Cells without an eligible k are left out.
     """
-    observed, replicates = [], []
-    for number, nets in enumerate(cells):
-        found, again = pooled(nets), resampled(nets, seed + number)
-        if found.best >= 0:
-            observed.append(_share(nets, found))
-            replicates.append(_share(nets, again))
-    medians = np.nanmedian(replicates, axis=0)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return stats.Estimate(float(np.median(observed)), (float(low), float(high)), sum(len(c.net) for c in cells))
+    generator = np.random.default_rng(seed)
+    judged = [(nets, pooled(nets)) for nets in cells if pooled(nets).best >= 0]
+    median = np.median([_share(nets, found) for nets, found in judged])
+    medians = np.nanmedian([_share(nets, resampled(nets, generator)) for nets, _ in judged], axis=0)
+    low, high = quantiles(medians, 0.025, 0.975)
+    return stats.Estimate(float(median), (float(low), float(high)), sum(len(nets.net) for nets, _ in judged))
 
 
 def _share(nets: Nets, found: Pooled) -> Array:
@@ -98,33 +96,37 @@ def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
         expected: "depth" or "dataset", from whose index the other one is subtracted.
 
     Raises:
-        ValueError: if fewer than two data sets or depths are there, or a profile is undefined at every k.
+        ValueError: for another `expected`, fewer than two data sets or depths, or a cell without any coefficient.
     """
+    if expected not in ("depth", "dataset"):
+        raise ValueError(f"expected 'depth' or 'dataset', got {expected!r}")
     depth, dataset = [nets.depth for nets in cells], [nets.dataset for nets in cells]
     if min(len(set(depth)), len(set(dataset))) < 2:
         raise ValueError(f"expected two data sets and depths, got {sorted(set(dataset))} and {sorted(set(depth))}")
-    sign = {"depth": 1, "dataset": -1}[expected]
-    again = _profiles([resampled(nets, seed + number) for number, nets in enumerate(cells)])  # (cells, resamples, K)
+
+    def difference(indices: tuple[float, float]) -> float:
+        of_depth, of_dataset = indices
+        return of_depth - of_dataset if expected == "depth" else of_dataset - of_depth
+
+    generator = np.random.default_rng(seed)
     found = _agreement(_profiles([pooled(nets) for nets in cells]), depth, dataset)
-    replicates = [np.subtract(*_agreement(again[:, i], depth, dataset)) * sign for i in range(RESAMPLES)]
-    low, high = np.quantile(replicates, [0.025, 0.975])
+    again = _profiles([resampled(nets, generator) for nets in cells])  # (cells, resamples, K)
+    replicates = [
+        difference(_agreement(sample, depth, dataset)) if np.isfinite(sample).all() else np.nan
+        for sample in np.moveaxis(again, 1, 0)
+    ]
+    low, high = quantiles(np.array(replicates), 0.025, 0.975)
     units = sum(len(nets.net) for nets in cells)
-    return Grouping(*found, stats.Estimate(sign * (found[0] - found[1]), (float(low), float(high)), units))
+    return Grouping(*found, stats.Estimate(difference(found), (float(low), float(high)), units))
 
 
 def _profiles(found: Sequence[Pooled]) -> Array:
-    """Profiles over k of equal length: (cells, ..., K); an undefined value takes the mean of its profile."""
-    rows = [np.where(np.isnan(p.coefficient), _row_mean(p.coefficient), p.coefficient) for p in found]
-    if not all(np.isfinite(row).all() for row in rows):
-        raise ValueError("a cell has no pooled coefficient at any k")
-    return np.array(rows)
-
-
-def _row_mean(values: Array) -> Array:
-    defined = np.isfinite(values)
-    count = defined.sum(axis=-1, keepdims=True)
+    """Profiles over k: (cells, ..., K); an undefined value takes the mean of its profile, if that has any."""
+    profiles = np.array([cell.coefficient for cell in found])
+    undefined = np.isnan(profiles)
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(defined, values, 0).sum(axis=-1, keepdims=True) / count)
+        mean = np.nansum(profiles, axis=-1, keepdims=True) / (~undefined).sum(axis=-1, keepdims=True)
+    return np.where(undefined, mean, profiles)
 
 
 def _agreement(profiles: Array, depth: Sequence[int], dataset: Sequence[str]) -> tuple[float, float]:
@@ -161,10 +163,11 @@ def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats
 
 
 def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
-    """Mean hop distance and curvature per point, by layer, of the trained nets of each cell at its best k.
+    """Mean hop distance and curvature by layer, of the trained nets of each cell at its best k.
 
     Columns: dataset, architecture, depth, k, layer, quantity ("hop distance", "curvature"), mean, lower, upper, seeds.
-    Hop sums are per ordered pair of points; curvature is per point and divided by k, so that cells compare.
+    Hop sums are per ordered pair of points. Of the curvature Ric/n the 4k − 4k² of equal in-degrees is taken off and
+    the rest divided by k²: without ties this is −Var(in-degree)/k² in directed graphs, which compares between k.
     """
     tables = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
@@ -175,7 +178,7 @@ def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed
         connected = np.isfinite(nets.hop_sums[:, best]).all(axis=-1)
         for quantity, values in (
             ("hop distance", nets.hop_sums[connected, best] / (n * (n - 1))),
-            ("curvature", nets.curvature[connected, best] / (n * k)),
+            ("curvature", (nets.curvature[connected, best] / n - 4 * k + 4 * k**2) / k**2),
         ):
             found = stats.mean_interval(values, seed=seed)
             cell = dict(zip(KEY, nets[:3], strict=True)) | {"k": k, "layer": np.arange(1, nets.depth + 1)}

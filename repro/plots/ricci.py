@@ -1,11 +1,12 @@
 """Figures of the Ricci study (arXiv 2404.14265)."""
 
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -20,6 +21,7 @@ CONDITIONS: dict[str, dict[str, Any]] = {  # colour and marker tell the conditio
     "shuffled labels": {"color": style.ORANGE, "marker": "^", "label": "shuffled labels, few points"},
     "few labels": {"color": style.GREEN, "marker": "v", "label": "true labels, few points"},
 }
+SHUFFLED_LAYERS = {"color": style.PINK, "marker": "D", "label": "trained, layers shuffled"}
 DATASETS: dict[str, dict[str, Any]] = {
     "A": {"color": style.BLUE, "marker": "o", "label": "A: spiral rolls"},
     "B": {"color": style.ORANGE, "marker": "s", "label": "B: box with channels"},
@@ -31,6 +33,8 @@ DATASETS: dict[str, dict[str, Any]] = {
 }
 ARCHITECTURES = ("narrow", "wide", "bottleneck")
 INITIAL = {"narrow": "N", "wide": "W", "bottleneck": "B"}
+COLOURS = dict(zip(ARCHITECTURES, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
+LINES: tuple[Literal["-", "--"], ...] = ("-", "--")  # of the smaller and the larger depth
 KEY = ["dataset", "architecture", "depth"]
 
 
@@ -42,28 +46,21 @@ def distributions(frame: pd.DataFrame) -> Figure:
         frame: columns dataset, architecture, depth, condition, rho (one row per net; NaN is left out).
     """
     frame = frame.dropna(subset=["rho"])
-    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
-    columns = min(2, len(datasets))
-    rows = -(-len(datasets) // columns)
-    figure, axes = style.panels(columns, rows=rows, height=0.7 + 1.6 * rows, sharey=True)
+    figure, axes, left = _dataset_panels(frame, columns=2, base=0.7, height=1.6, sharey=True)
     cells = _cells(frame)
     conditions = [name for name in CONDITIONS if name in set(frame["condition"])]
-    offsets = dict(
-        zip(conditions, np.linspace(-0.3, 0.3, len(conditions)) if len(conditions) > 1 else [0], strict=True)
-    )
-    for axis, dataset in zip(axes, datasets, strict=False):
-        part = frame[frame["dataset"] == dataset]
-        for position, (architecture, depth) in enumerate(cells):
-            nets = part[(part["architecture"] == architecture) & (part["depth"] == depth)]
-            for condition, group in nets.groupby("condition"):
-                _points(axis, position + offsets[condition], group["rho"].to_numpy(float), CONDITIONS[condition])
+    offsets = np.linspace(-0.3, 0.3, len(conditions)) if len(conditions) > 1 else [0.0]
+    for dataset, axis in axes.items():
+        nets = frame[frame["dataset"] == dataset].set_index(["condition", "architecture", "depth"])["rho"]
+        for condition, offset in zip(conditions, offsets, strict=True):
+            for position, cell in enumerate(cells):
+                if (condition, *cell) in nets.index:
+                    values = nets.loc[[(condition, *cell)]].to_numpy(float)
+                    _points(axis, position + offset, values, CONDITIONS[condition])
         axis.axhline(0, color="0.2", linewidth=0.8)
-        axis.set_title(DATASETS[dataset]["label"], loc="left")
         axis.set(ylim=(-1.05, 1.05), xlim=(-0.6, len(cells) - 0.4))
         axis.set_xticks(range(len(cells)), [f"{a}\n{d}" for a, d in cells])
-    for axis in axes[len(datasets) :]:
-        axis.set_visible(False)
-    for axis in axes[::columns]:
+    for axis in left:
         axis.set_ylabel("coefficient ρ")
     handles = [Line2D([], [], linestyle="", markersize=4, **CONDITIONS[name]) for name in conditions]
     title = "a point per net, bar: median; columns: width and number of hidden layers"
@@ -76,6 +73,21 @@ def _points(axis: Axes, position: float, values: np.ndarray, look: dict[str, Any
     spread = 0.07 * np.sin(2.4 * np.arange(len(values)))
     axis.scatter(position + spread, values, s=6, color=look["color"], marker=look["marker"], alpha=0.6, linewidths=0)
     axis.plot([position - 0.1, position + 0.1], [np.median(values)] * 2, color="black", linewidth=1.2)
+
+
+def _dataset_panels(
+    frame: pd.DataFrame, columns: int, base: float, height: float, sharey: bool = False
+) -> tuple[Figure, dict[str, Axes], list[Axes]]:
+    """A titled panel per data set, in rows of so many columns at most, and the leftmost panels."""
+    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    columns = min(columns, len(datasets))
+    rows = -(-len(datasets) // columns)
+    figure, axes = style.panels(columns, rows=rows, height=base + height * rows, sharey=sharey)
+    for axis, dataset in zip(axes, datasets, strict=False):
+        axis.set_title(DATASETS[dataset]["label"], loc="left", fontsize=9 if columns < 3 else 7)
+    for axis in axes[len(datasets) :]:
+        axis.set_visible(False)
+    return figure, dict(zip(datasets, axes, strict=False)), axes[::columns]
 
 
 def _cells(frame: pd.DataFrame) -> list[tuple[str, int]]:
@@ -97,12 +109,14 @@ def scales(frame: pd.DataFrame) -> Figure:
         len(kinds), 1, figsize=(style.PAGE, 0.6 + sum(heights)), squeeze=False, height_ratios=heights
     )
     for axis, part in zip(axes[:, 0], kinds, strict=True):
-        table = part.pivot_table(index="k", columns=KEY, values="coefficient", sort=False, dropna=False).sort_index()
-        table = table.reindex(columns=_ordered(part))
-        connected = part.pivot_table(index="k", columns=KEY, values="connected", sort=False).sort_index()[table.columns]
-        best = part.pivot_table(index="k", columns=KEY, values="best", sort=False).sort_index()[table.columns]
-        _heat(axis, table, connected.to_numpy() < 0.5)
-        for row, column in zip(*np.nonzero(best.to_numpy()), strict=True):
+        cells = _ordered(part)
+        coefficient, connected, best = (
+            part.pivot(index="k", columns=KEY, values=name)[cells].sort_index()
+            for name in ("coefficient", "connected", "best")
+        )
+        _heat(axis, coefficient, connected.to_numpy(float) < 0.5)
+        _label_cells(axis, cells)
+        for row, column in np.argwhere(best.to_numpy(bool)):
             axis.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor="black", linewidth=1.8))
         axis.set_ylabel("neighbours k")
     scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-1, 1), "RdBu")
@@ -115,22 +129,32 @@ def scales(frame: pd.DataFrame) -> Figure:
 
 
 def _heat(axis: Axes, table: pd.DataFrame, ineligible: np.ndarray) -> None:
+    numbers = table.map(lambda value: _signed(value, 1))
     sns.heatmap(
-        table, ax=axis, vmin=-1, vmax=1, cmap="RdBu", cbar=False, annot=True, fmt=".1f", annot_kws={"fontsize": 4.5},
+        table, ax=axis, vmin=-1, vmax=1, cmap="RdBu", cbar=False, annot=numbers, fmt="", annot_kws={"fontsize": 4.5},
         linewidths=0.3, linecolor="0.9", mask=table.isna(),
     )  # fmt: skip
-    for row, column in zip(*np.nonzero(ineligible | table.isna().to_numpy()), strict=True):
+    for row, column in np.argwhere(ineligible | table.isna().to_numpy()):
         axis.add_patch(Rectangle((column, row), 1, 1, fill=False, hatch="////", edgecolor="0.6", linewidth=0))
-    labels = [f"{INITIAL[architecture]}{depth}" for _, architecture, depth in table.columns]
-    axis.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=0, fontsize=6)
     axis.set_yticks(np.arange(len(table)) + 0.5, [f"{k}" for k in table.index], rotation=0, fontsize=6)
+
+
+def _label_cells(axis: Axes, cells: list[tuple[str, str, int]]) -> None:
+    """Width and depth under each column, the data set over its columns."""
+    labels = [f"{INITIAL[architecture]}{depth}" for _, architecture, depth in cells]
+    axis.set_xticks(np.arange(len(cells)) + 0.5, labels, rotation=0, fontsize=6)
     axis.set_xlabel("")
-    datasets = [dataset for dataset, *_ in table.columns]
+    datasets = [dataset for dataset, *_ in cells]
     for dataset in dict.fromkeys(datasets):
         first, count = datasets.index(dataset), datasets.count(dataset)
         axis.text(first + count / 2, -0.25, DATASETS[dataset]["label"], ha="center", va="bottom", fontsize=6.5)
         if first:
             axis.axvline(first, color="black", linewidth=0.8)
+
+
+def _signed(value: float, digits: int) -> str:
+    """A number with a proper minus sign."""
+    return f"{value:.{digits}f}".replace("-", "−")
 
 
 def _ordered(frame: pd.DataFrame) -> list[tuple[str, str, int]]:
@@ -145,23 +169,23 @@ def shares(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns convention, condition, choice, share, lower, upper, nets.
     """
-    conventions = list(frame["convention"].unique())
-    choices = list(frame["choice"].unique())
-    figure, axes = style.panels(len(conventions), height=2.9, sharey=True)
+    conventions, choices = list(frame["convention"].unique()), list(frame["choice"].unique())
+    figure, axes = style.panels(1, rows=len(conventions), height=0.8 + 1.7 * len(conventions))
+    looks = CONDITIONS | {"shuffled layers": SHUFFLED_LAYERS}
     for axis, convention in zip(axes, conventions, strict=True):
         part = frame[frame["convention"] == convention]
-        for number, (condition, look) in enumerate(CONDITIONS.items()):
+        for number, (condition, look) in enumerate(looks.items()):
             rows = part[part["condition"] == condition]
-            positions = np.array([choices.index(choice) for choice in rows["choice"]]) + 0.16 * (number - 1.5)
+            positions = np.array([choices.index(choice) for choice in rows["choice"]]) + 0.13 * (number - 2)
             bars = np.abs(rows[["lower", "upper"]].to_numpy(float).T - rows["share"].to_numpy(float))
             axis.errorbar(positions, rows["share"], yerr=bars, linestyle="", **look)
         axis.axhline(0.932, color="black", linestyle="--", linewidth=0.8, label="paper, trained: 0.932")
         axis.axhline(0.5, color="0.7", linewidth=0.8)
         axis.set(ylim=(0, 1.02), title=f"{convention} graphs", xlim=(-0.5, len(choices) - 0.5))
+        axis.set_ylabel("share of nets with ρ < 0")
         axis.set_xticks(range(len(choices)), choices)
-    axes[0].set_ylabel("share of nets with ρ < 0")
     handles = axes[0].get_legend_handles_labels()[0]
-    style.legend_below(figure, handles, "bars: exact 95 % interval over nets", 3)
+    style.legend_below(figure, handles, "bars: 95 % interval over nets", 3)
     return figure
 
 
@@ -172,27 +196,20 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns dataset, depth, z_centred, accuracy_centred.
     """
-    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
-    columns = min(4, len(datasets))
-    rows = -(-len(datasets) // columns)
-    figure, axes = style.panels(columns, rows=rows, height=0.6 + 1.8 * rows)
-    looks = {5: {"color": style.BLUE, "marker": "o"}, 11: {"color": style.ORANGE, "marker": "^"}}
-    for axis, dataset in zip(axes, datasets, strict=False):
-        part = frame[frame["dataset"] == dataset]
-        for depth, group in part.groupby("depth"):
-            look = looks.get(int(depth), {"color": "0.4", "marker": "s"})
-            percent = 100 * group["accuracy_centred"]
-            axis.scatter(group["z_centred"], percent, s=7, alpha=0.7, linewidths=0, label=f"depth {depth}", **look)
+    figure, axes, left = _dataset_panels(frame, columns=4, base=0.6, height=1.8)
+    pair: list[dict[str, Any]] = [{"color": style.BLUE, "marker": "o"}, {"color": style.ORANGE, "marker": "^"}]
+    looks = dict(zip(sorted(frame["depth"].unique()), pair, strict=False))
+    for dataset, axis in axes.items():
+        for depth, look in looks.items():
+            nets = frame[(frame["dataset"] == dataset) & (frame["depth"] == depth)]
+            axis.scatter(nets["z_centred"], 100 * nets["accuracy_centred"], s=7, alpha=0.7, linewidths=0, **look)
         axis.axhline(0, color="0.8", linewidth=0.6, zorder=0)
         axis.axvline(0, color="0.8", linewidth=0.6, zorder=0)
-        axis.set_title(DATASETS[dataset]["label"], loc="left", fontsize=7)
-    for axis in axes[len(datasets) :]:
-        axis.set_visible(False)
-    for axis in axes[::columns]:
+    for axis in left:
         axis.set_ylabel("accuracy − cell mean (%)")
     figure.supxlabel("z − cell mean", fontsize=8)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower right", ncols=2)
+    handles = [Line2D([], [], linestyle="", label=f"{depth} layers", **look) for depth, look in looks.items()]
+    figure.legend(handles=handles, loc="outside lower right", ncols=2)
     return figure
 
 
@@ -220,9 +237,9 @@ def accuracy_models(frame: pd.DataFrame, published: float) -> Figure:
         axis.set(title=model, xlabel="t of the coefficient")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
-    handles = [Line2D([], [], label=f"{name} graphs", **look) for name, look in looks.items()]
+    handles: list[Artist] = [Line2D([], [], label=f"{name} graphs", **look) for name, look in looks.items()]
     handles += [Patch(color="0.85", label="95 % of permutations within cells")]
-    handles += [Line2D([], [], color="black", linestyle="--", label=f"paper: t = {published:.2f}")]
+    handles += [Line2D([], [], color="black", linestyle="--", label=f"paper: t = {_signed(published, 2)}")]
     style.legend_below(figure, handles, "line: 95 % interval of the estimate in units of its standard error", 4)
     return figure
 
@@ -271,34 +288,35 @@ def profiles(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
         frame: columns dataset, architecture, depth, points, k, coefficient, lower, upper.
         limits: of each data set, the largest k of the paper's grid.
     """
-    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
-    columns = min(4, len(datasets))
-    rows = -(-len(datasets) // columns)
-    figure, axes = style.panels(columns, rows=rows, height=0.8 + 1.7 * rows, sharey=True)
-    looks = dict(zip(ARCHITECTURES, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
-    for axis, dataset in zip(axes, datasets, strict=False):
+    figure, axes, left = _dataset_panels(frame, columns=4, base=0.8, height=1.7, sharey=True)
+    for dataset, axis in axes.items():
         part = frame[frame["dataset"] == dataset]
-        for (depth, architecture), curve in part.groupby(["depth", "architecture"]):
-            line = {"color": looks[architecture], "linestyle": "-" if depth == part["depth"].min() else "--"}
-            axis.plot(curve["k"], curve["coefficient"], markersize=0, linewidth=1.1, **line)
-            axis.fill_between(curve["k"], curve["lower"], curve["upper"], color=line["color"], alpha=0.12, linewidth=0)
+        _curves(axis, part, "k", "coefficient", frame["depth"])
         axis.axhline(0, color="0.2", linewidth=0.8)
         if part["k"].max() > limits[dataset]:
             axis.axvspan(limits[dataset] * 1.08, part["k"].max() * 1.1, color="0.93", zorder=0)
         axis.set(xscale="log", ylim=(-1, 1), xlabel="neighbours k")
-        axis.set_title(DATASETS[dataset]["label"], loc="left", fontsize=7)
         style.size_ticks(axis, part["k"])
-    for axis in axes[len(datasets) :]:
-        axis.set_visible(False)
-    for axis in axes[::columns]:
+    for axis in left:
         axis.set_ylabel("pooled coefficient")
-    handles = [Line2D([], [], color=looks[name], label=name) for name in ARCHITECTURES]
-    depths = sorted(frame["depth"].unique())
-    styles = zip(depths, ("-", "--"), strict=False)
-    handles += [Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers") for depth, line in styles]
-    handles += [Patch(color="0.93", label="beyond the paper's grid")]
+    handles = [*_curve_handles(frame["depth"]), Patch(color="0.93", label="beyond the paper's grid")]
     style.legend_below(figure, handles, "band: 95 % interval over nets (bootstrap)", 6)
     return figure
+
+
+def _curves(axis: Axes, part: pd.DataFrame, position: str, value: str, depths: pd.Series) -> None:
+    """A line per architecture and depth, with its band from lower to upper."""
+    for depth, line in zip(sorted(depths.unique()), LINES, strict=False):
+        for architecture, colour in COLOURS.items():
+            curve = part[(part["depth"] == depth) & (part["architecture"] == architecture)]
+            axis.plot(curve[position], curve[value], color=colour, linestyle=line, linewidth=1.1)
+            axis.fill_between(curve[position], curve["lower"], curve["upper"], color=colour, alpha=0.12, linewidth=0)
+
+
+def _curve_handles(depths: pd.Series) -> list[Artist]:
+    found = [Line2D([], [], color=colour, label=name) for name, colour in COLOURS.items()]
+    lines = zip(sorted(depths.unique()), LINES, strict=False)
+    return [*found, *(Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers") for depth, line in lines)]
 
 
 @style.styled
@@ -322,34 +340,25 @@ def groups(frame: pd.DataFrame) -> Figure:
 
 @style.styled
 def layer_curves(frame: pd.DataFrame) -> Figure:
-    """Mean hop distance and curvature against layer, a column per data set, at each cell's best k.
+    """Mean hop distance and the curvature due to hubs against layer, a column per data set, at each cell's best k.
 
     Args:
         frame: columns dataset, architecture, depth, layer, quantity, mean, lower, upper.
     """
     datasets = [name for name in DATASETS if name in set(frame["dataset"])]
-    quantities = {"hop distance": "mean hop distance", "curvature": "curvature / (n k)"}
+    quantities = {"hop distance": "mean hop distance", "curvature": "curvature due to hubs"}
     figure, axes = style.panels(len(datasets), rows=2, height=3.6)
-    looks = dict(zip(ARCHITECTURES, (style.BLUE, style.ORANGE, style.GREEN), strict=True))
     for row, (quantity, name) in enumerate(quantities.items()):
-        for column, dataset in enumerate(datasets):
-            axis = axes[row * len(datasets) + column]
+        for dataset, axis in zip(datasets, axes[row * len(datasets) :], strict=False):
             part = frame[(frame["dataset"] == dataset) & (frame["quantity"] == quantity)]
-            for (depth, architecture), curve in part.groupby(["depth", "architecture"]):
-                line = "-" if depth == frame["depth"].min() else "--"
-                axis.plot(curve["layer"], curve["mean"], color=looks[architecture], linestyle=line, markersize=2)
-                axis.fill_between(curve["layer"], curve["lower"], curve["upper"], color=looks[architecture], alpha=0.15)
+            _curves(axis, part, "layer", "mean", frame["depth"])
             axis.set_xticks([1, 5, 11] if frame["layer"].max() > 5 else [1, 3, 5])
             axis.tick_params(labelsize=6)
-            if row == 0:
-                axis.set_title(DATASETS[dataset]["label"].replace(" ", "\n", 1) if len(datasets) > 4 else
-                               DATASETS[dataset]["label"], loc="left", fontsize=7)  # fmt: skip
-            if column == 0:
-                axis.set_ylabel(name)
-            if row == 1:
-                axis.set_xlabel("layer")
-    handles = [Line2D([], [], color=looks[name], label=name) for name in ARCHITECTURES]
-    handles += [Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers")
-                for depth, line in zip(sorted(frame["depth"].unique()), ("-", "--"), strict=False)]  # fmt: skip
+        axes[row * len(datasets)].set_ylabel(name)
+    for dataset, top, bottom in zip(datasets, axes, axes[len(datasets) :], strict=False):
+        label = DATASETS[dataset]["label"]
+        top.set_title(label.replace(" ", "\n", 1) if len(datasets) > 4 else label, loc="left", fontsize=7)
+        bottom.set_xlabel("layer")
+    handles = _curve_handles(frame["depth"])
     style.legend_below(figure, handles, "each cell at its own best k; band: 95 % interval over nets", 5)
     return figure
