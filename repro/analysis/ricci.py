@@ -153,8 +153,8 @@ def net_table(rows: pd.DataFrame, convention: str, largest_share: float, seed: i
     Columns: dataset, architecture, depth, condition, net, points, accuracy, loss; `k` and `rho` held out (k chosen on
     the other half of the cell's trained nets); `k_in_sample`, `rho_in_sample` (k chosen on all trained nets of the
     cell); `k_own`, `rho_own` (k chosen on all nets of this condition); `shuffled_layers`: share of the orders of the
-    layers with a negative coefficient, at `k`; `curvature_trend`, `hop_sum_trend`: correlation with the layer index at
-    `k_in_sample`. A k is 0 where none is eligible, other undefined values are NaN.
+    layers with a negative coefficient, at `k`; `curvature_trend`, `hop_sum_trend`, `eta_trend`: correlation with the
+    layer index at `k_in_sample` (η is the change of the hop sum into the next layer). A k is 0 where none is eligible, other undefined values are NaN.
     """
     by_condition = {
         condition: {nets[:3]: nets for nets in judged_nets(rows, condition, convention, largest_share)}
@@ -180,8 +180,10 @@ def _coefficients(nets: Nets, held_out: tuple[int, int], in_sample: int, seed: i
         columns[f"rho{suffix}"] = np.where(found >= 0, nets.coefficients[every, found], np.nan)
     shuffled = _shuffled_layers(nets.hop_sums[every, at], nets.curvature[every, at], seed)
     columns["shuffled_layers"] = np.where(at >= 0, shuffled, np.nan)
-    for name, values in (("curvature_trend", nets.curvature), ("hop_sum_trend", nets.hop_sums)):
-        columns[name] = _trend(values[:, in_sample]) if in_sample >= 0 else np.nan
+    hop_sums = np.where(np.isfinite(nets.hop_sums), nets.hop_sums, np.nan)
+    trends = {"curvature": nets.curvature, "hop_sum": hop_sums, "eta": np.diff(hop_sums, axis=-1)}
+    for name, values in trends.items():
+        columns[f"{name}_trend"] = _trend(values[:, in_sample]) if in_sample >= 0 else np.nan
     return pd.DataFrame(columns)
 
 
@@ -201,7 +203,7 @@ def layer_orders(depth: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def _trend(values: Array) -> Array:
-    """Correlation of (nets, L) values with the layer index, NaN where values are infinite or constant."""
+    """Correlation of (nets, L) values with the layer index, NaN where values are undefined or constant."""
     index = np.arange(values.shape[-1]) - (values.shape[-1] - 1) / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         deviation = values - values.mean(axis=-1, keepdims=True)

@@ -155,7 +155,7 @@ def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats
     Args:
         table: see `analysis.ricci.net_table`.
         name: "synthetic" or "images".
-        column: "curvature_trend" or "hop_sum_trend".
+        column: "curvature_trend", "hop_sum_trend" or "eta_trend".
         seed: seeds the resampling of nets.
     """
     values = table.loc[(table["condition"] == TRAINED) & (table["dataset"].map(kind) == name), column].dropna()

@@ -357,7 +357,8 @@ def layer_curves(frame: pd.DataFrame) -> Figure:
         axes[row * len(datasets)].set_ylabel(name)
     for dataset, top, bottom in zip(datasets, axes, axes[len(datasets) :], strict=False):
         label = DATASETS[dataset]["label"]
-        top.set_title(label.replace(" ", "\n", 1) if len(datasets) > 4 else label, loc="left", fontsize=7)
+        short = label.split(":")[0].replace(" ", "\n", 1)
+        top.set_title(short if len(datasets) > 4 else label, loc="left", fontsize=7)
         bottom.set_xlabel("layer")
     handles = _curve_handles(frame["depth"])
     style.legend_below(figure, handles, "each cell at its own best k; band: 95 % interval over nets", 5)
