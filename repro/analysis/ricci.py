@@ -154,7 +154,8 @@ def net_table(rows: pd.DataFrame, convention: str, largest_share: float, seed: i
     the other half of the cell's trained nets); `k_in_sample`, `rho_in_sample` (k chosen on all trained nets of the
     cell); `k_own`, `rho_own` (k chosen on all nets of this condition); `shuffled_layers`: share of the orders of the
     layers with a negative coefficient, at `k`; `curvature_trend`, `hop_sum_trend`, `eta_trend`: correlation with the
-    layer index at `k_in_sample` (η is the change of the hop sum into the next layer). A k is 0 where none is eligible, other undefined values are NaN.
+    layer index at `k_in_sample`, where η is the change of the hop sum into the next layer. A k is 0 where none is
+    eligible, other undefined values are NaN.
     """
     by_condition = {
         condition: {nets[:3]: nets for nets in judged_nets(rows, condition, convention, largest_share)}
