@@ -241,3 +241,16 @@ def test_dearer_cells_cost_more():
     assert all(ricci.relative_cost(base | change) > ricci.relative_cost(base) for change in changes)
     untrained = ricci.relative_cost({**base, "condition": "untrained", "epochs": 0})
     assert 0 < untrained < ricci.relative_cost(base)
+
+
+def test_missing_images_and_unknown_conditions_are_told_before_any_cell_runs(monkeypatch):
+    def missing(name, split):
+        raise images.DataError(f"{name} was not found")
+
+    monkeypatch.setattr(images, "load", missing)
+    settings = {"architectures": ["narrow"], "depths": [5], "neighbours": [5], "epochs": 1, "train_size": 50}
+    with pytest.raises(images.DataError, match="mnist was not found"):
+        ricci.study_grid(datasets=["mnist-1v7"], nets={"trained": 2}, **settings)
+    with pytest.raises(ValueError, match=r"conditions of .*, got .'trainde'"):
+        ricci.study_grid(datasets=["A"], nets={"trainde": 2}, **settings)
+    assert len(ricci.study_grid(datasets=["A"], nets={"trained": 2}, **settings)) == 1  # drawn sets need no files

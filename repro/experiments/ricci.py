@@ -100,6 +100,18 @@ def _draw_images(dataset: str, split: images.Split, size: int, generator: np.ran
     return torch.from_numpy(inputs[chosen]), torch.from_numpy(labels[chosen])
 
 
+def require_data(datasets: Sequence[str]) -> None:
+    """Load the images of these data sets once, before many processes ask for them.
+
+    Raises:
+        DataError: if a set is missing or damaged, with every way to supply it.
+    """
+    splits: tuple[images.Split, ...] = ("train", "test")
+    for name in sorted({IMAGES[dataset][0] for dataset in datasets if dataset in IMAGES}):
+        for split in splits:
+            images.load(name, split)
+
+
 def ensemble_cell(
     *,
     dataset: str,
@@ -197,7 +209,15 @@ def study_grid(
         few_points: training points of the conditions "shuffled labels" and "few labels", where these are asked for.
         few_epochs: passes over these.
         shared: test_size, batch_size, seed, dtype, device.
+
+    Raises:
+        ValueError: for an unknown condition.
+        DataError: if images are missing or damaged.
     """
+    unknown = set(nets) - set(CONDITIONS)
+    if unknown:
+        raise ValueError(f"expected conditions of {list(CONDITIONS)}, got {sorted(unknown)}")
+    require_data(datasets)
     few = {"train_size": few_points, "epochs": few_epochs}
     training = {"trained": {"train_size": train_size, "epochs": epochs}, "untrained": {"train_size": train_size}}
     return [
