@@ -176,9 +176,10 @@ def _coefficients(nets: Nets, held_out: tuple[int, int], in_sample: int, seed: i
     positions = {"": at, "_in_sample": np.full_like(at, in_sample), "_own": np.full_like(at, pooled(nets).best)}
     columns: dict[str, object] = dict(zip(KEY, nets[:3], strict=True))
     columns |= {"net": nets.net, "points": nets.points, "accuracy": nets.accuracy, "loss": nets.loss}
+    rho = nets.coefficients
     for suffix, found in positions.items():
         columns[f"k{suffix}"] = np.where(found >= 0, nets.neighbours[found], 0)
-        columns[f"rho{suffix}"] = np.where(found >= 0, nets.coefficients[every, found], np.nan)
+        columns[f"rho{suffix}"] = np.where(found >= 0, rho[every, found], np.nan)
     shuffled = _shuffled_layers(nets.hop_sums[every, at], nets.curvature[every, at], seed)
     columns["shuffled_layers"] = np.where(at >= 0, shuffled, np.nan)
     hop_sums = np.where(np.isfinite(nets.hop_sums), nets.hop_sums, np.nan)

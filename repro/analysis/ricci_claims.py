@@ -111,11 +111,8 @@ class Permutation(NamedTuple):
 
 def additive_permutation(nets: pd.DataFrame, seed: int) -> Permutation:
     """The paper's additive model of accuracy on z, and its null; takes `linked_nets`."""
-    nuisance = regression.dummies(nets, MODELS["additive"])
-    observed = regression.fit_regressor(nets["accuracy"], nets["z"], nuisance).t
-    generator = np.random.default_rng(seed)
-    null = regression.permuted_t(nets["accuracy"], nets["z"], nuisance, nets["cell"], PERMUTATIONS, generator)
-    return Permutation(observed, float(null.mean()), stats.proportion(int((null <= observed).sum()), PERMUTATIONS))
+    fit, null = _with_null(nets, "z", "accuracy", MODELS["additive"], seed)
+    return Permutation(fit.t, float(null.mean()), stats.proportion(int((null <= fit.t).sum()), PERMUTATIONS))
 
 
 def within_cells(nets: pd.DataFrame) -> pd.DataFrame:
@@ -142,14 +139,20 @@ def accuracy_models(nets: Mapping[str, pd.DataFrame], seed: int) -> pd.DataFrame
 
 
 def _fit(nets: pd.DataFrame, regressor: str, outcome: str, terms: Sequence[list[str]], seed: int) -> list[float]:
-    nuisance = regression.dummies(nets, terms)
-    fit = regression.fit_regressor(nets[outcome], nets[regressor], nuisance)
-    generator = np.random.default_rng(seed)
-    null = regression.permuted_t(nets[outcome], nets[regressor], nuisance, nets["cell"], PERMUTATIONS, generator)
+    fit, null = _with_null(nets, regressor, outcome, terms, seed)
     half = float(distributions.t.ppf(0.975, fit.degrees_of_freedom))
     beyond = np.abs(null - null.mean()) >= abs(fit.t - null.mean())
     line = [fit.t, fit.t - half, fit.t + half, fit.p, fit.partial_correlation, *fit.interval, fit.n]
     return [*line, float(null.mean()), *np.quantile(null, [0.025, 0.975]).tolist(), float(beyond.mean())]
+
+
+def _with_null(
+    nets: pd.DataFrame, regressor: str, outcome: str, terms: Sequence[list[str]], seed: int
+) -> tuple[regression.Fit, Array]:
+    """The test of a regressor, and its t when the outcome is permuted within cells."""
+    nuisance, generator = regression.dummies(nets, terms), np.random.default_rng(seed)
+    fit = regression.fit_regressor(nets[outcome], nets[regressor], nuisance)
+    return fit, regression.permuted_t(nets[outcome], nets[regressor], nuisance, nets["cell"], PERMUTATIONS, generator)
 
 
 def power_of_paper(nets: int) -> float:

@@ -68,7 +68,7 @@ def median_scale(cells: Sequence[Nets], seed: int) -> stats.Estimate:
     Cells without an eligible k are left out.
     """
     generator = np.random.default_rng(seed)
-    judged = [(nets, pooled(nets)) for nets in cells if pooled(nets).best >= 0]
+    judged = [(nets, found) for nets in cells if (found := pooled(nets)).best >= 0]
     median = np.median([_share(nets, found) for nets, found in judged])
     medians = np.nanmedian([_share(nets, resampled(nets, generator)) for nets, _ in judged], axis=0)
     low, high = quantiles(medians, 0.025, 0.975)

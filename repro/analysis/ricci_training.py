@@ -11,11 +11,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from repro import stats
+from repro.analysis.ricci import KEY, TRAINED, UNTRAINED
 
-KEY = ["dataset", "architecture", "depth"]
 NET = [*KEY, "net"]
 LOCAL = {"Forman": "local_forman", "augmented": "local_augmented", "Ollivier": "few_ollivier"}  # columns of the rows
-UNTRAINED, TRAINED = "untrained", "trained"
 QUANTITIES = {
     "test accuracy": "test_accuracy", "global": "rho_directed", "global, union": "rho_union",
     "local, augmented": "local_augmented", "local, Forman": "local_forman",

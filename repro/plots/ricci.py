@@ -75,11 +75,16 @@ def _points(axis: Axes, position: float, values: np.ndarray, look: dict[str, Any
     axis.plot([position - 0.1, position + 0.1], [np.median(values)] * 2, color="black", linewidth=1.2)
 
 
+def datasets_of(frame: pd.DataFrame) -> list[str]:
+    """The data sets of a frame, in the paper's order."""
+    return [name for name in DATASETS if name in set(frame["dataset"])]
+
+
 def _dataset_panels(
     frame: pd.DataFrame, columns: int, base: float, height: float, sharey: bool = False
 ) -> tuple[Figure, dict[str, Axes], list[Axes]]:
     """A titled panel per data set, in rows of so many columns at most, and the leftmost panels."""
-    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    datasets = datasets_of(frame)
     columns = min(columns, len(datasets))
     rows = -(-len(datasets) // columns)
     figure, axes = style.panels(columns, rows=rows, height=base + height * rows, sharey=sharey)
@@ -254,7 +259,7 @@ def best_scales(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(2, height=3.4, sharey=True)
     for axis, depth in zip(axes, sorted(frame["depth"].unique()), strict=False):
         part = frame[frame["depth"] == depth]
-        datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+        datasets = datasets_of(frame)
         for row in part.to_dict("records"):
             y = datasets.index(row["dataset"]) + 0.22 * (ARCHITECTURES.index(row["architecture"]) - 1)
             if row["grid"] == "paper":
@@ -345,7 +350,7 @@ def layer_curves(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns dataset, architecture, depth, layer, quantity, mean, lower, upper.
     """
-    datasets = [name for name in DATASETS if name in set(frame["dataset"])]
+    datasets = datasets_of(frame)
     quantities = {"hop distance": "mean hop distance", "curvature": "curvature due to hubs"}
     figure, axes = style.panels(len(datasets), rows=2, height=3.6)
     for row, (quantity, name) in enumerate(quantities.items()):

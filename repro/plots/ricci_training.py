@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from repro.plots import style
-from repro.plots.ricci import ARCHITECTURES, CONDITIONS, DATASETS
+from repro.plots.ricci import ARCHITECTURES, CONDITIONS, DATASETS, datasets_of
 
 DEPTHS: tuple[dict[str, Any], ...] = (  # in ascending order
     {"color": style.BLUE, "linestyle": "-"},
@@ -42,7 +42,7 @@ def along_training(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns dataset, architecture, depth, quantity, epoch, mean, lower, upper, nets.
     """
-    datasets = _datasets(frame)
+    datasets = datasets_of(frame)
     figure, axes = style.panels(len(datasets), rows=len(ROWS), height=6.2)
     looks = _depth_looks(frame)
     for row, (quantity, (label, limits)) in enumerate(ROWS.items()):
@@ -56,9 +56,7 @@ def along_training(frame: pd.DataFrame) -> Figure:
                     style.with_interval(axis, few, "epoch", DIAMOND | {"color": looks[depth]["color"]})
             _frame(axis, limits, column == 0, label)
             if quantity == "test accuracy":
-                axis.set_title(
-                    DATASETS[dataset]["label"].replace(": ", ":\n").replace("Fashion ", "Fashion\n"), loc="left"
-                )
+                axis.set_title(_title(dataset), loc="left")
             if row == len(ROWS) - 1:
                 axis.set_xlabel("epoch")
             else:
@@ -68,7 +66,7 @@ def along_training(frame: pd.DataFrame) -> Figure:
     if len(names) > 1:
         handles += [Line2D([], [], color="0.3", linewidth=WEIGHTS[name], label=name) for name in names]
     handles.append(Line2D([], [], color="0.3", label="Ollivier, few points", **DIAMOND))
-    style.legend_below(figure, handles, _interval_meaning(frame, "bands and bars"), 5)
+    style.legend_below(figure, handles, style.interval_meaning(frame, "bands and bars", "nets"), 5)
     return figure
 
 
@@ -83,7 +81,7 @@ def before_and_after(frame: pd.DataFrame) -> Figure:
     figure, axes = style.panels(1, rows=len(curvatures), height=0.8 + 1.4 * len(curvatures), sharey=True)
     cells = [
         (dataset, depth, architecture)
-        for dataset in _datasets(frame)
+        for dataset in datasets_of(frame)
         for depth, architecture, _ in _lines(frame[frame["dataset"] == dataset])
     ]
     states = {name: CONDITIONS[name] for name in ("untrained", "trained")}
@@ -117,7 +115,7 @@ def layers(frame: pd.DataFrame) -> Figure:
     Args:
         frame: columns dataset, architecture, depth, state, step, mean, lower, upper, nets.
     """
-    datasets, depths = _datasets(frame), sorted(frame["depth"].unique())
+    datasets, depths = datasets_of(frame), sorted(frame["depth"].unique())
     figure, axes = style.panels(len(datasets), rows=len(depths), height=0.9 + 1.6 * len(depths))
     for row, depth in enumerate(depths):
         for column, dataset in enumerate(datasets):
@@ -130,13 +128,13 @@ def layers(frame: pd.DataFrame) -> Figure:
             _frame(axis, (-1.05, 0.5), column == 0, f"{depth} hidden layers\nlayer ρ (augmented)")
             axis.set_xticks(range(1, depth + 2, 1 if depth < 7 else 2))
             if row == 0:
-                axis.set_title(
-                    DATASETS[dataset]["label"].replace(": ", ":\n").replace("Fashion ", "Fashion\n"), loc="left"
-                )
+                axis.set_title(_title(dataset), loc="left")
             if row == len(depths) - 1:
                 axis.set_xlabel("step between layers")
     handles = [Line2D([], [], **CONDITIONS[name]) for name in ("untrained", "trained")]
-    title = f"step 1: input to first hidden layer; last: to the output. {_interval_meaning(frame, 'bands')}"
+    title = (
+        f"step 1: input to first hidden layer; last: to the output. {style.interval_meaning(frame, 'bands', 'nets')}"
+    )
     style.legend_below(figure, handles, title, 2)
     return figure
 
@@ -150,7 +148,7 @@ def early_stopping(frame: pd.DataFrame, largest_loss: float) -> Figure:
             last_lost (accuracy of the rule's net − theirs), one row per net.
         largest_loss: the declared limit, drawn as a line.
     """
-    datasets = _datasets(frame)
+    datasets = datasets_of(frame)
     figure, (left, right) = style.panels(2, height=3.7)
     for number, dataset in enumerate(datasets):
         part, look = frame[frame["dataset"] == dataset], DATASETS[dataset]
@@ -187,13 +185,9 @@ def early_stopping(frame: pd.DataFrame, largest_loss: float) -> Figure:
     return figure
 
 
-def _datasets(frame: pd.DataFrame) -> list[str]:
-    return [name for name in DATASETS if name in set(frame["dataset"])]
-
-
-def _interval_meaning(frame: pd.DataFrame, marks: str) -> str:
-    fewest, most = frame["nets"].min(), frame["nets"].max()
-    return f"{marks}: 95 % interval over nets, n = {fewest if fewest == most else f'{fewest} to {most}'}"
+def _title(dataset: str) -> str:
+    """Name of a data set in two lines."""
+    return str(DATASETS[dataset]["label"]).replace(": ", ":\n").replace("Fashion ", "Fashion\n")
 
 
 def _lines(frame: pd.DataFrame) -> Iterator[tuple[int, str, pd.DataFrame]]:

@@ -83,10 +83,10 @@ def with_interval(axis: Axes, curve: pd.DataFrame, position: str, look: Mapping[
     axis.errorbar(curve[position], curve["mean"], yerr=bars, elinewidth=1.0, **look)
 
 
-def interval_meaning(frame: pd.DataFrame, marks: str = "bars") -> str:
-    """What the bars (or bands) are, and over how many units: column seeds."""
-    fewest, most = frame["seeds"].min(), frame["seeds"].max()
-    return f"{marks}: 95 % interval over seeds, n = {fewest if fewest == most else f'{fewest} to {most}'}"
+def interval_meaning(frame: pd.DataFrame, marks: str = "bars", units: str = "seeds") -> str:
+    """What the bars (or bands) are, and over how many units: the column of their name."""
+    fewest, most = frame[units].min(), frame[units].max()
+    return f"{marks}: 95 % interval over {units}, n = {fewest if fewest == most else f'{fewest} to {most}'}"
 
 
 def legend_below(figure: Figure, handles: Sequence[Artist], title: str, columns: int = 3) -> None:
