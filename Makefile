@@ -1,9 +1,13 @@
 # Two commands on a fresh clone: `make figures` and `make test`. Each builds .venv from the hashed locks first.
-VERSION := $(shell cat .python-version)
-PYTHON ?= $(shell command -v python$(VERSION) || command -v python3)
+# Where a machine has several of these Pythons, the newest; or name one: make figures PYTHON=python3.12
+VERSIONS := 3.13 3.12 3.11
+SUPPORTED := import sys; sys.exit("%d.%d" % sys.version_info[:2] not in "$(VERSIONS)".split())
+PYTHON ?= $(firstword $(foreach python,$(VERSIONS:%=python%) python3,$(shell $(python) -c '$(SUPPORTED)' 2> /dev/null && command -v $(python))))
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 ARGS ?=
 BIN := .venv/bin
+# pytest's plug-ins load NumPy before any test could choose its kernels, and timings should be those of a run.
+PINNED := $(BIN)/repro exec
 # Twice quiet: errors only, since pip warns at length about every source that lacks a package.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps
 PIP := $(INSTALL) --require-hashes
@@ -18,13 +22,13 @@ figures: .venv/.main  ## run every notebook (laptop profile) and rebuild figures
 	$(BIN)/repro run $(ARGS) && $(BIN)/repro report
 
 test: .venv/.dev  ## unit, theory, regression and fault tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(PINNED) $(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: .venv/.dev  ## ruff on code and notebooks, mypy on repro/
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: .venv/.main  ## the hot paths against the plain approach
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/*.py; do echo "== $$script"; $(PINNED) $(BIN)/python $$script || exit 1; done
 
 baselines: .venv/.dev  ## new reference numbers and pictures for the regression tests; look at them before you commit
 	$(BIN)/repro run --profile smoke --out tests/baselines --force
@@ -36,20 +40,21 @@ lab: .venv/.lab  ## the notebooks in a browser
 
 lock:  ## rewrite the locks from requirements/*.in (needs uv)
 	cd requirements && for name in main dev lab; do \
-	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	  uv pip compile --quiet --universal --python-version $(lastword $(VERSIONS)) --fork-strategy fewest \
+	    --generate-hashes --no-header --no-emit-index-url \
 	    $$([ $$name = main ] || echo -c main.lock) $$name.in -o $$name.lock || exit 1; done
 
 clean:  ## remove the environment and the caches; results stay
 	rm -rf .venv .repro build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 
 .venv/.torch: requirements/torch.lock
-	@$(or $(PYTHON),false) -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "$(VERSION)")' || \
-	  { echo "error: Python $(VERSION) is needed, found: $(or $(PYTHON),none). Try make PYTHON=/path/to/python$(VERSION)"; exit 1; } >&2
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \
+	  { echo "error: Python $(VERSIONS) is needed, found: $(or $(PYTHON),none of them). Try make PYTHON=/path/to/python"; exit 1; } >&2
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	@echo "installing torch from pip's configured sources, else from $(TORCH_INDEX)"
+	@echo "installing torch for $$($(BIN)/python -V) from pip's configured sources, else from $(TORCH_INDEX)"
 	@$(PIP) -r $< 2> .venv/torch.log || $(PIP) --extra-index-url $(TORCH_INDEX) -r $< || \
-	  { echo "error: no source has the pinned torch. Set TORCH_INDEX to one that does. pip's own sources said:"; \
-	    cat .venv/torch.log; exit 1; } >&2
+	  { echo "error: no source has the pinned torch for $$($(BIN)/python -V). Set TORCH_INDEX to one that does, or take another"; \
+	    echo "Python ($(VERSIONS)): make clean, then make PYTHON=... pip's own sources said:"; cat .venv/torch.log; exit 1; } >&2
 	touch $@
 
 .venv/.main: requirements/main.lock pyproject.toml .venv/.torch

@@ -1,6 +1,8 @@
 """One environment, named the same everywhere: pyproject, requirements, Makefile, environment.yml, README, this venv."""
 
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from importlib import metadata
@@ -23,6 +25,7 @@ def text(name):
 PROJECT = tomllib.loads(text("pyproject.toml"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 CONDA = yaml.safe_load(text("environment.yml"))["dependencies"]
+PYTHONS = re.search(r"^VERSIONS := (.+)$", text("Makefile"), re.M)[1].split()  # newest first
 
 
 def named(name):
@@ -42,9 +45,9 @@ def entries(name):
     ]
 
 
-def pins(name):
-    """Versions that a lock gives to this interpreter and system, by package."""
-    here = [entry for entry, _ in entries(name) if entry.marker is None or entry.marker.evaluate()]
+def pins(name, environment=None):
+    """Versions that a lock gives to this interpreter and system, or to another `environment`, by package."""
+    here = [entry for entry, _ in entries(name) if entry.marker is None or entry.marker.evaluate(environment)]
     return {canonicalize_name(entry.name): str(entry.specifier).removeprefix("==") for entry in here}
 
 
@@ -55,16 +58,30 @@ def torch_versions():
 # --- Python ---
 
 
-def test_python_is_one_version_everywhere():
-    version = text(".python-version").strip()
-    major, minor = map(int, version.split("."))
-    assert PROJECT["requires-python"] == f">={version},<{major}.{minor + 1}"
-    assert f"python={version}" in CONDA
-    assert f"--python-version {version}" in text("Makefile")
+def test_the_supported_pythons_are_the_same_everywhere():
+    newest, oldest = PYTHONS[0], PYTHONS[-1]
+    numbers = sorted(int(version.removeprefix("3.")) for version in PYTHONS)
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert PROJECT["requires-python"] == f">={oldest},<3.{numbers[-1] + 1}"
+    assert f"python={newest}" in CONDA
     config = tomllib.loads(text("pyproject.toml"))["tool"]
-    assert config["mypy"]["python_version"] == version
-    assert config["ruff"]["target-version"] == f"py{major}{minor}"
-    assert sys.version_info[:2] == (major, minor)
+    assert config["mypy"]["python_version"] == oldest
+    assert config["ruff"]["target-version"] == f"py{oldest.replace('.', '')}"
+    assert "{}.{}".format(*sys.version_info) in PYTHONS
+    assert f"Python {oldest} to {newest}" in text("README.md")
+
+
+def test_make_takes_the_newest_python_that_runs(tmp_path):
+    """One that is named but does not run, as version managers leave them, is passed over."""
+    for name, version in (("python3.13", ""), ("python3.12", "3.12"), ("python3.11", "3.11"), ("python3", "3.14")):
+        answers = f"sys.version_info = ({version.replace('.', ', ')}, 0)" if version else "sys.exit(1)"
+        script = f"#!{sys.executable}\nimport sys\n{answers}\nexec(sys.argv[2])\n"
+        (tmp_path / name).write_text(script)
+        (tmp_path / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    show = ["make", "-s", "-C", str(ROOT), "--eval", "show: ; @echo $(PYTHON)", "show"]
+    chosen = subprocess.run(show, env=environment, capture_output=True, text=True, check=True)
+    assert chosen.stdout.strip() == str(tmp_path / "python3.12")
 
 
 # --- what is depended on, and why ---
@@ -120,7 +137,32 @@ def test_locks_agree_where_they_share(name):
     assert {key: other[key] for key in main} == main
 
 
+@pytest.mark.parametrize("python", PYTHONS)
+def test_locks_are_whole_for_every_python(python):
+    """What an installed package needs there, by its own metadata, the locks have, in a version that fits."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    there = pins("dev", environment) | pins("torch", environment)
+    wanting = [
+        f"{name} needs {need}"
+        for name in sorted(there.keys() & pins("dev").keys())
+        for need in map(Requirement, metadata.requires(name) or [])
+        if need.marker is None or need.marker.evaluate({"extra": ""} | environment)
+        if not need.specifier.contains(there.get(canonicalize_name(need.name), "0"), prereleases=True)
+    ]
+    assert wanting == []
+
+
+def test_numbers_come_from_the_same_versions_under_every_python():
+    for name in ("numpy", "scipy", "pandas", "scikit-learn", "numba", "llvmlite", "pot", "matplotlib"):
+        assert len({pins("main", {"python_full_version": f"{python}.0"})[name] for python in PYTHONS}) == 1
+
+
 # --- torch ---
+
+
+def test_torch_has_the_hash_of_a_wheel_for_every_python():
+    for entry, hashes in entries("torch"):
+        assert len(set(hashes)) == len(PYTHONS), entry
 
 
 def test_torch_is_one_version_and_the_cpu_build_on_linux():
@@ -145,7 +187,7 @@ def test_conda_and_make_install_the_same_locks_from_the_same_index():
     installed = re.findall(r"^\.venv/\.(\w+): requirements/(\w+)\.lock", text("Makefile"), re.M)
     assert installed == [(name, name) for name in LOCKS]
     assert pip == [f"--extra-index-url {index}", "-r requirements/torch.lock", "-r requirements/main.lock"]
-    assert [item for item in CONDA if isinstance(item, str)] == [f"python={text('.python-version').strip()}", "pip"]
+    assert [item for item in CONDA if isinstance(item, str)] == [f"python={PYTHONS[0]}", "pip"]
 
 
 def test_conda_and_make_install_the_package_alike():

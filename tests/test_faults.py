@@ -1,6 +1,8 @@
 """Bad days: each ends in one clear message, a non-zero exit, and the earlier results as they were."""
 
+import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
+from rich.console import Console
+
+from repro.workflow import runner
+from repro.workflow.project import Project
+from repro.workflow.runner import Limits
 
 
 @pytest.fixture(scope="session")
@@ -71,22 +78,50 @@ def test_a_wrong_profile_file_is_named(toy):
 
 
 @pytest.mark.parametrize(
-    ("cell", "words", "says"),
+    ("cell", "says"),
     [
-        ("1 / 0", [], "cell 5 raised ZeroDivisionError: division by zero"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", [], "the kernel died in cell 5"),
-        ("import time; time.sleep(60)", ["--cell-timeout", "1"], "cell 5 ran over its limit of 1.0 s"),
-        ("import time; time.sleep(60)", ["--timeout", "3"], "ran over its limit of 3 s (--timeout) in cell 5: Values"),
-        ("import sys; sys.exit(3)", [], "SystemExit"),
-        ("record.measure('toy.slop', estimate=1, interval=(1, 1), n=1)", [], "toy declares no claim 'toy.slop'"),
-        ("record.finish()", [], "toy.slope was not measured"),
+        ("1 / 0", "cell 5 raised ZeroDivisionError: division by zero"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the kernel died in cell 5"),
+        ("import sys; sys.exit(3)", "SystemExit"),
+        ("record.measure('toy.slop', estimate=1, interval=(1, 1), n=1)", "toy declares no claim 'toy.slop'"),
+        ("record.finish()", "toy.slope was not measured"),
     ],
 )
-def test_a_notebook_that_fails_leaves_the_earlier_results(done, cell, words, says):
+def test_a_notebook_that_fails_leaves_the_earlier_results(done, cell, says):
     write_notebook(done.notebook, SETUP, cell, SWEEP, FINISH)
-    fails(done, "run", *words, says=says)
-    kept = done.root / ".repro" / "failed" / "laptop-toy.ipynb"
-    assert kept.is_file() or "--timeout" in words
+    fails(done, "run", says=says)
+    assert (done.root / ".repro" / "failed" / "laptop-toy.ipynb").is_file()
+
+
+@pytest.mark.parametrize(
+    ("limits", "says"),
+    [
+        (Limits(cell=1e5, notebook=1e7), "cell 5 ran over its limit of 100000 s (--cell-timeout)"),
+        (Limits(cell=1e7, notebook=1e5), "ran over its limit of 100000 s (--timeout) in cell 5: Values"),
+    ],
+)
+def test_a_limit_ends_the_cell_that_passes_it_and_leaves_the_earlier_results(done, monkeypatch, limits, says):
+    """Hours pass at every look at the clock once the cell says that it runs, and none before: no load can matter."""
+    before, running, looks = done.content(), done.root / "running", itertools.count()
+    write_notebook(done.notebook, SETUP, f"open({str(running)!r}, 'w').close(); import time; time.sleep(600)", FINISH)
+    monkeypatch.setattr(runner, "clock", lambda: 1e4 * next(looks) if running.exists() else 0.0)
+    monkeypatch.chdir(done.root)  # where the cells of the toy notebook are
+    project = Project(done.root)
+    plans = runner.make_plans(project, ["toy"], "laptop", {}, None)
+    (outcome,) = runner.run(project, plans, Console(quiet=True), force=True, limits=limits)
+    assert outcome.state == "failed" and says in outcome.reason
+    assert (done.root / ".repro" / "failed" / "laptop-toy.ipynb").is_file()
+    assert done.content() == before
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("--cell-timeout", r"cell \d+ ran over its limit of 0\.001 s \(--cell-timeout\)"),
+     ("--timeout", r"ran over its limit of 0\.001 s \(--timeout\) in starting the kernel")],
+)  # fmt: skip
+def test_the_limits_of_the_command_line_apply(done, option, says):
+    write_notebook(done.notebook, SETUP, "import time; time.sleep(600)", FINISH)
+    assert re.search(says, fails(done, "run", option, "0.001", says="ran over its limit"))
 
 
 def test_a_notebook_without_a_record_has_reproduced_nothing(done):

@@ -1,47 +1,70 @@
 """The comparator says which number moved and by how much; the report shows every claim with its state."""
 
+import json
 import math
 import shutil
 
 import pandas as pd
 import pytest
 
-from repro.workflow import report, verify
+from repro.workflow import arithmetic, report, verify
 from repro.workflow.project import Project, ReproError, between_markers
 
 OLD = pd.DataFrame({"p": [64, 128], "error": [0.1, 0.01], "regime": ["lazy", "feature"]})
 
 
-def compare(new, tolerance=None):
-    return [str(difference) for difference in verify.compare_frames(new, OLD, "t.csv", tolerance or {})]
+def compare(new, old=OLD):
+    return [str(difference) for difference in verify.compare_frames(new, old, "t.csv")]
 
 
 def test_equal_frames_agree():
     assert compare(OLD.copy()) == []
     for missing in (OLD.assign(error=[0.1, math.nan]), OLD.assign(regime=["lazy", math.nan])):
-        assert verify.compare_frames(missing, missing.copy(), "t.csv", {}) == []
+        assert compare(missing.copy(), missing) == []
 
 
 @pytest.mark.parametrize(
-    ("new", "tolerance", "found"),
+    ("new", "found"),
     [
-        (OLD.assign(error=[0.1, 0.0101]), {"error": (0.02, 0)}, []),
-        (OLD.assign(error=[0.1, 0.0103]), {"error": (0.02, 0)},
-         ["t.csv, column error: row 1 is 0.0103, was 0.01: moved by 0.0003, tolerance 0.0002"]),
-        (OLD.assign(error=[0.1, 0.0103]), {"error": (0, 0.0004)}, []),
-        (OLD.assign(error=[0.1, 0.01 * (1 + 1e-7)]), {}, []),
-        (OLD.assign(error=[0.1 * (1 + 1e-5), 0.01]), {},
-         ["t.csv, column error: row 0 is 0.100001, was 0.1: moved by 1e-06, tolerance 1e-07"]),
-        (OLD.assign(error=[0.1, math.nan]), {"error": (9, 9)},
-         ["t.csv, column error: row 1 is nan, was 0.01: moved by nan, tolerance 9.09"]),
-        (OLD.assign(regime=["lazy", "lazy"]), {}, ["t.csv, column regime: row 1 is 'lazy', was 'feature'"]),
-        (OLD.iloc[:1], {}, ["t.csv: 1 rows, were 2"]),
-        (OLD.rename(columns={"p": "size"}), {},
+        (OLD.assign(error=[0.1, 0.01 * (1 + 9e-10)]), []),
+        (OLD.assign(error=[0.1 * (1 + 2e-9), 0.01]),
+         ["t.csv, column error: row 0 is 0.1000000002, was 0.1: moved by 2e-10"]),
+        (OLD.assign(error=[0.1, math.nan]), ["t.csv, column error: row 1 is nan, was 0.01: moved by nan"]),
+        (OLD.assign(error=["a", "b"]), ["t.csv, column error: is str, was float64"]),
+        (OLD.assign(p=[64, 129]), ["t.csv, column p: row 1 is np.int64(129), was np.int64(128)"]),
+        (OLD.assign(regime=["lazy", "lazy"]), ["t.csv, column regime: row 1 is 'lazy', was 'feature'"]),
+        (OLD.iloc[:1], ["t.csv: 1 rows, were 2"]),
+        (OLD.rename(columns={"p": "size"}),
          ["t.csv: columns are ['size', 'error', 'regime'], were ['p', 'error', 'regime']"]),
     ],
 )  # fmt: skip
-def test_says_which_number_moved_and_by_how_much(new, tolerance, found):
-    assert compare(new, tolerance) == found
+def test_says_which_number_moved_and_by_how_much(new, found):
+    assert compare(new) == found
+
+
+WITH_INTERVAL = pd.DataFrame(
+    {"regime": ["lazy", "feature", "lazy"], "mean": [0.3, 0.2, 0.1], "lower": [0.28, 0.18, math.nan],
+     "upper": [0.33, 0.22, math.nan], "t": [-2.0, 2.0, 1.0], "t_lower": [-9.0, -9.0, -9.0], "t_upper": [9.0, 9.0, 9.0],
+     "nets": [4, 4, 3]}
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"mean": [0.329, 0.181, 7.0], "nets": [3, 3, 3]}, []),  # where the reference has no interval nothing is asked
+        ({"mean": [0.3, 0.17, 0.1]}, ["1 of 2 values lie outside the reference's own intervals; row 1 is 0.17"]),
+        ({"mean": [-0.3, -0.2, 0.1]}, ["2 of 2 values lie outside the reference's own intervals; row 0 is -0.3"]),
+        ({"mean": [0.3, math.nan, 0.1]}, ["1 of 2 values lie outside the reference's own intervals; row 1 is nan"]),
+        ({"regime": ["lazy", "lazy", "lazy"]}, ["column regime: row 1 is 'lazy', was 'feature'"]),
+    ],
+)
+def test_across_arithmetics_a_value_may_move_within_the_intervals_of_the_reference(changes, found):
+    compared = verify.compare_by_interval(WITH_INTERVAL.assign(**changes), WITH_INTERVAL, "t.csv")
+    assert len(compared.differences) == len(found)
+    assert all(text in str(difference) for text, difference in zip(found, compared.differences, strict=True))
+    # intervals as wide as the range of t could not fail, and counts have none
+    assert compared.not_compared == ["t.csv: t", "t.csv: t_lower", "t.csv: t_upper", "t.csv: nets"]
 
 
 @pytest.fixture
@@ -53,14 +76,15 @@ def done(toy):
     return toy
 
 
+@pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this processor has no pinned arithmetic")
 def test_verify_against_the_commit_a_folder_and_the_bands(done):
     shutil.copytree(done.root / "figures", done.root / "kept")
     for against in ("HEAD", "kept"):
         assert verify.verify(
             Project(done.root), ["toy"], "laptop", against if against == "HEAD" else str(done.root / "kept")
-        ) == {"toy": []}
+        ) == {"toy": verify.Comparison("to 1e-09")}
     agreed = done.repro("verify")
-    assert (agreed.returncode, agreed.stdout) == (0, "toy (laptop): agrees\n")
+    assert (agreed.returncode, agreed.stdout) == (0, "toy (laptop), compared to 1e-09: agrees\n")
 
     csv = done.results / "values.csv"
     first, second, *rest = csv.read_text().splitlines()
@@ -68,10 +92,45 @@ def test_verify_against_the_commit_a_folder_and_the_bands(done):
     csv.write_text("\n".join([first, f"{size},{seed},{float(value) * 1.5}", *rest]) + "\n")
     moved = done.repro("verify", "toy")
     assert moved.returncode == 1
-    assert "values.csv, column value: row 0 is 1.5" in moved.stdout and "tolerance 0.1" in moved.stdout
+    assert "values.csv, column value: row 0 is 1.5" in moved.stdout and "moved by 0.5" in moved.stdout
 
     done.claims.write_text(done.claims.read_text().replace("[0.99, 1.01]", "[1.5, 1.6]"))
     assert "toy.slope: estimate = 1 lies outside its band [1.5, 1.6] by 0.5" in done.repro("verify").stdout
+
+
+@pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this processor has no pinned arithmetic")
+def test_results_of_another_arithmetic_are_compared_by_interval_and_verdict_and_marked(done):
+    file = done.results / "results.json"
+    results = json.loads(file.read_text())
+    del results["provenance"]["arithmetic"]  # as records were written before arithmetic was pinned
+    file.write_text(json.dumps(results))
+    csv = done.results / "values.csv"
+    csv.write_text(csv.read_text().replace(".", ".0"))  # no interval, so not compared
+    agreed = done.repro("verify")
+    assert agreed.returncode == 0, agreed.stdout
+    assert "toy (laptop), compared by interval and verdict (these results are unpinned): agrees" in agreed.stdout
+    assert "not compared, as they have no telling interval: values.csv: size, values.csv: seed" in agreed.stdout
+    done.repro("report")
+    assert "| `toy.slope` (laptop, unpinned) |" in (done.root / "README.md").read_text()
+    assert "Unpinned arithmetic" in (done.root / "figures" / "index.html").read_text()
+
+    results["measurements"][0] |= {"estimate": 1.06, "verdict": "inconclusive"}
+    file.write_text(json.dumps(results))
+    moved = done.repro("verify").stdout
+    assert "toy.slope verdict: is 'inconclusive', was 'reproduced'" in moved
+    assert "toy.slope: estimate is 1.06, outside the reference's interval [0.9" in moved
+
+
+def test_a_band_that_is_declared_as_missed_is_said_with_its_reason_and_no_difference(done):
+    missed = done.claims.read_text().replace("[0.99, 1.01]", "[1.5, 1.6]") + 'band_missed.laptop = "set too high"\n'
+    done.claims.write_text(missed)
+    assert done.repro("verify").returncode == 0
+    assert done.repro("run", "--force").returncode == 0
+    done.repro("report")
+    page = (done.root / "figures" / "index.html").read_text()
+    assert "lies outside its band [1.5, 1.6]" in page and "set too high" in page
+    done.claims.write_text(missed.replace("[1.5, 1.6]", "[0.99, 1.01]"))
+    assert "is declared to miss its band, and lies in it" in done.repro("verify").stdout
 
 
 def test_verify_says_what_is_missing(done):

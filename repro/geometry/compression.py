@@ -42,13 +42,14 @@ def amplification(weight: Tensor, informative: int = 1, definition: Literal["A",
     square = (weight**2).mean(0)  # (d,), ⟨w_j²⟩ₙ
     parallel, perpendicular = square[:informative], square[informative:]
     if definition == "A":
-        ratio = (parallel.mean() / perpendicular.mean()).sqrt()
+        ratio = math.sqrt(parallel.mean() / perpendicular.mean())
     elif definition == "B":
-        ratio = (parallel.sum() / perpendicular.sum()).sqrt()
+        ratio = math.sqrt(parallel.sum() / perpendicular.sum())
     elif definition == "C":
-        ratio = parallel.sqrt().mean() / square.sqrt().mean()
+        root = torch.tensor([math.sqrt(value) for value in square], dtype=torch.float64)  # as in ntk.py, not by torch
+        ratio = float(root[:informative].mean() / root.mean())
     else:
         raise ValueError(f"definition must be 'A', 'B' or 'C', got {definition!r}")
-    if math.isnan(float(ratio)):
+    if math.isnan(ratio):
         raise ValueError("weight is zero everywhere: the amplification is undefined")
-    return float(ratio)
+    return ratio

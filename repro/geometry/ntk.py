@@ -90,8 +90,8 @@ def relu_ntk(x: Array, y: Array | None = None) -> Array:
     cosine = (product / norms).clamp_(-1, 1)
     if y is None:
         cosine.fill_diagonal_(1.0)  # rounding would leave an angle of about the square root of the precision
-    remainder = math.pi - torch.acos(cosine)  # π − θ
-    sine = (1 - cosine**2).sqrt_()
+    sine = _square_root(1 - cosine**2)
+    remainder = math.pi - torch.atan2(sine, cosine)  # π − θ
     # in place: the matrices may hold 20 000 by 8 192 numbers
     kernel = norms.mul_(sine).add_(product.mul_(remainder), alpha=2).div_(math.pi)
     return _like(kernel, x)
@@ -151,7 +151,7 @@ def shallow_ntk(
 
 
 def _points(values: Array, name: str) -> Tensor:
-    points = torch.as_tensor(values)
+    points = torch.as_tensor(values).detach()
     if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] == 0:
         raise ValueError(f"{name} must have shape (points, d), both at least 1, got {tuple(points.shape)}")
     if points.dtype not in (torch.float32, torch.float64):
@@ -168,6 +168,16 @@ def _match(first: Tensor, second: Tensor) -> None:
             f"x and y must agree in dimension, precision and device, got (p, {first.shape[1]}) {first.dtype} on "
             f"{first.device} and (q, {second.shape[1]}) {second.dtype} on {second.device}"
         )
+
+
+def _square_root(values: Tensor) -> Tensor:
+    """Square roots, in place. On the CPU by NumPy, correctly rounded.
+
+    torch leaves sqrt, acos, asin and atan to a vector library whose last digit depends on the processor's maker.
+    """
+    if values.device.type != "cpu":
+        return values.sqrt_()
+    return torch.from_numpy(np.sqrt(values.numpy(), out=values.numpy()))
 
 
 def _augmented(points: Tensor) -> Tensor:

@@ -108,6 +108,7 @@ class Part(_Strict):
     criterion: Criterion
     profiles: tuple[Profile, ...] = ("smoke", "laptop", "paper")
     band: dict[Profile, dict[str, Bounds]] = {}
+    band_missed: dict[Profile, str] = {}  # why the committed run of a profile lies outside its band
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -139,7 +140,7 @@ class Claim(_Strict):
         """A claim with one statistic states its criterion and band itself."""
         if "part" in data or "criterion" not in data:
             return data
-        own = {key: data[key] for key in ("criterion", "band", "profiles") if key in data}
+        own = {key: data[key] for key in ("criterion", "band", "band_missed", "profiles") if key in data}
         return {key: value for key, value in data.items() if key not in own} | {"part": [own]}
 
     @model_validator(mode="after")

@@ -1,8 +1,9 @@
 """Execute one notebook in this process: `python -m repro.workflow.kernel run.json`, started by the runner.
 
-papermill's own bookkeeping calls a run complete after a dead kernel or a timeout, so success is judged here: no
-exception, every code cell executed, and the results record of this very run in place. Exit status 0 or 1; the
-reason of a failure goes, as one message, to the file `failure` beside run.json.
+papermill's own bookkeeping calls a run complete after a dead kernel, so success is judged here: no exception, every
+code cell executed, and the results record of this very run in place. Exit status 0 or 1. Beside run.json, the file
+`failure` holds the reason of a failure, as one message, and the file `cell` the number of the cell that runs, by which
+the runner holds it to its limit.
 """
 
 import json
@@ -15,7 +16,7 @@ from typing import Any
 
 import papermill
 from jupyter_client.manager import AsyncKernelManager
-from nbclient.exceptions import CellTimeoutError, DeadKernelError
+from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from repro.workflow.project import ReproError, end_with_parent, write_text
@@ -55,7 +56,6 @@ def execute(run: dict[str, Any]) -> None:
             cwd=run["root"],
             progress_bar=False,
             start_timeout=120,
-            execution_timeout=run["cell_timeout"],
             kernel_manager_class=LocalKernelManager,
             on_cell_start=stage.start,
         )
@@ -63,9 +63,6 @@ def execute(run: dict[str, Any]) -> None:
         raise ReproError(f"cell {stage.cell} raised {error.ename}: {error.evalue}") from None
     except DeadKernelError:
         raise ReproError(f"the kernel died in cell {stage.cell}: it was killed, or ran out of memory") from None
-    except CellTimeoutError:
-        limit = run["cell_timeout"]
-        raise ReproError(f"cell {stage.cell} ran over its limit of {limit} s (--cell-timeout)") from None
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     if any(cell.execution_count is None for cell in code):
         raise ReproError("not every cell was executed")
@@ -88,6 +85,7 @@ class _Stage:
             self.heading = headings[-1] if headings else self.heading
         else:
             write_text(self.file, f"cell {self.cell}: {self.heading}" if self.heading else f"cell {self.cell}")
+            write_text(self.file.with_name("cell"), str(self.cell))
 
 
 def _strip(path: Path, run: dict[str, Any]) -> None:

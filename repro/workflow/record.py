@@ -31,7 +31,7 @@ import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
 
-from repro.workflow import claims, parameters
+from repro.workflow import arithmetic, claims, parameters
 from repro.workflow.project import RUN_VARIABLE, Project, ReproError, digest, write_text
 
 RESULTS = "results.json"
@@ -146,23 +146,10 @@ class Record:
         self.counts["finished"] += computed
         self.counts["reused"] += reused
 
-    def figure(
-        self,
-        name: str,
-        figure: Figure,
-        frame: pd.DataFrame,
-        *,
-        caption: str,
-        tolerance: Mapping[str, tuple[float, float]] | None = None,
-    ) -> Image:
-        """Save a figure as PNG and SVG and the frame that it draws as CSV; returns the picture for display.
-
-        `tolerance` gives, by column, the (relative, absolute) difference that another machine may show; other
-        columns must agree to a relative 1e-6.
-        """
-        unknown = set(tolerance or {}) - set(frame.columns)
-        if unknown or any(known["name"] == name for known in self.figures):
-            raise ReproError(f"figure {name}: {f'no columns {sorted(unknown)}' if unknown else 'saved twice'}")
+    def figure(self, name: str, figure: Figure, frame: pd.DataFrame, *, caption: str) -> Image:
+        """Save a figure as PNG and SVG and the frame that it draws as CSV; returns the picture for display."""
+        if any(known["name"] == name for known in self.figures):
+            raise ReproError(f"figure {name}: saved twice")
         if self.profile == "smoke":
             figure.text(0.5, 0.5, "smoke run: not evidence", color="0.5", alpha=0.5, fontsize=16, rotation=20,
                         ha="center", va="center")  # fmt: skip
@@ -170,7 +157,7 @@ class Record:
         with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
             figure.savefig(self.staging / f"{name}.png", dpi=150)
             figure.savefig(self.staging / f"{name}.svg", metadata={"Date": None})
-        self.figures.append({"name": name, "caption": caption, "tolerance": dict(tolerance or {})})
+        self.figures.append({"name": name, "caption": caption})
         return Image(filename=str(self.staging / f"{name}.png"))
 
     def file(self, name: str, content: bytes, *, caption: str) -> Path:
@@ -261,7 +248,7 @@ class Record:
             "figures": self.figures,
             "files": self.files,
             "counts": self.counts,
-            "provenance": provenance(self.project, self.context, self.parameters["workers"]),
+            "provenance": provenance(self.project, self.context, self.parameters),
             "cost": {
                 "wall_seconds": round(wall, 1),
                 "cpu_seconds": round(cpu, 1),
@@ -288,6 +275,11 @@ def save_results(folder: Path, results: Mapping[str, Any]) -> None:
     }
     text = json.dumps(_finite({**results, "outputs": outputs}), indent=1, allow_nan=False, ensure_ascii=False)
     write_text(folder / RESULTS, text + "\n")
+
+
+def is_pinned(results: Mapping[str, Any]) -> bool:
+    """Whether a run says that its arithmetic was the pinned one, by which any other machine gets the same numbers."""
+    return bool(results["provenance"].get("arithmetic", {}).get("pinned", False))
 
 
 def load_results(folder: Path) -> dict[str, Any] | None:
@@ -364,7 +356,7 @@ def git_state(project: Project) -> dict[str, Any]:
         return {"commit": None, "dirty": None}
 
 
-def provenance(project: Project, context: Context, workers: int) -> dict[str, Any]:
+def provenance(project: Project, context: Context, values: Mapping[str, Any]) -> dict[str, Any]:
     """Where and with what a run was done: everything but the names of host and user."""
     return {
         "git": context.git,
@@ -375,10 +367,18 @@ def provenance(project: Project, context: Context, workers: int) -> dict[str, An
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
         "cores": os.cpu_count(),
-        "workers": workers,
+        "arithmetic": arithmetic_state(values["device"]),
+        "workers": values["workers"],
         "threads_per_worker": 1,
         "cluster": bool(os.environ.get("REPRO_CLUSTER")),
     }
+
+
+def arithmetic_state(device: str) -> dict[str, Any]:
+    """Whether the arithmetic of this process is the pinned one, the device it computes on, and its fingerprint."""
+    torch = sys.modules.get("torch")
+    gpu = torch.cuda.get_device_name() if torch and device != "cpu" and torch.cuda.is_available() else ""
+    return {"pinned": arithmetic.is_pinned() and not gpu, "device": gpu or "cpu", **arithmetic.fingerprint()}
 
 
 def cpu_model() -> str:

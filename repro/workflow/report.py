@@ -7,6 +7,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from repro.workflow import claims, record
+from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
 from repro.workflow.parameters import DEFAULT_PROFILE
 from repro.workflow.project import Project, between_markers, write_text
@@ -27,7 +28,7 @@ class Row:
     reason: str
     verdict: str
     withheld: str
-    bands: list[str]
+    bands: list[str]  # what lies outside its band, and why where the registry says so
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,12 @@ class Entry:
     profile: str
     verdict: str
     rows: list[Row]
+    pinned: bool = True
+
+    @property
+    def scale(self) -> str:
+        """The profile that judged the claim, and whether other machines get its numbers to the last digit."""
+        return self.profile if self.pinned else f"{self.profile}, {UNPINNED}"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class Page:
     folder: str
     results: dict[str, Any]
     entries: list[Entry]
+
+    @property
+    def pinned(self) -> bool:
+        """Whether any other machine gets the same numbers."""
+        return record.is_pinned(self.results)
 
 
 def last_results(project: Project, notebook: str) -> dict[str, Any] | None:
@@ -67,15 +79,18 @@ def entry(claim: Claim, results: dict[str, Any] | None) -> Entry:
         return Entry(claim, "", NOT_RUN, rows)
     measured = {m["part"]: m for m in results["measurements"] if m["claim"] == claim.id}
     parts = [part.name for part in claim.part if part.name in measured]
-    rows = [_row(claim, name, measured[name]) for name in parts]
-    return Entry(claim, results["profile"], results["claims"].get(claim.id, NOT_RUN), rows)
+    rows = [_row(claim, name, measured[name], results["profile"]) for name in parts]
+    verdict = results["claims"].get(claim.id, NOT_RUN)
+    return Entry(claim, results["profile"], verdict, rows, record.is_pinned(results))
 
 
-def _row(claim: Claim, part: str, measured: dict[str, Any] | None) -> Row:
-    criterion = claim.find_part(part).criterion
+def _row(claim: Claim, part: str, measured: dict[str, Any] | None, profile: str = DEFAULT_PROFILE) -> Row:
+    declared = claim.find_part(part)
+    criterion = declared.criterion
     if measured is None:
         return Row(part, "", "", "", str(criterion), criterion.reason, NOT_RUN, "", [])
     low, high = measured["interval"]
+    reasons = [reason for missed, reason in declared.band_missed.items() if missed == profile]
     return Row(
         part,
         _number(measured["estimate"]),
@@ -85,7 +100,7 @@ def _row(claim: Claim, part: str, measured: dict[str, Any] | None) -> Row:
         criterion.reason,
         measured["verdict"],
         measured["withheld"],
-        measured["band_misses"],
+        [*measured["band_misses"], *reasons],
     )
 
 
@@ -124,7 +139,7 @@ def verdict_table(project: Project) -> str:
     ]
     for shown in entries(project):
         for number, row in enumerate(shown.rows):
-            name = f"`{shown.claim.id}` ({shown.profile or NOT_RUN})" if number == 0 else ""
+            name = f"`{shown.claim.id}` ({shown.scale or NOT_RUN})" if number == 0 else ""
             estimate = f"{row.estimate} {row.interval}".strip()
             verdict = row.verdict
             if number == 0 and len(shown.rows) > 1:

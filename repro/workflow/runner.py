@@ -6,6 +6,7 @@ cause a skip, so a fresh clone always runs.
 
 import json
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -24,15 +25,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from repro.workflow import claims, parameters, record, sweep
+from repro.workflow import arithmetic, claims, parameters, record, sweep
 from repro.workflow.project import PACKAGE, RUN_VARIABLE, Project, ReproError, digest, write_text
 
 KERNEL_MODULE = "repro.workflow.kernel"
 # Seconds that a cell and a whole notebook may take, by profile.
 LIMITS = {"smoke": (180, 300), "laptop": (1800, 3600), "paper": (48 * 3600, 96 * 3600)}
-ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-}
+
+
+clock = time.monotonic  # what limits are measured by; the tests have one of their own
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,7 @@ def inputs(project: Project, path: Path, values: Mapping[str, Any]) -> dict[str,
         "repro/": digest(sorted(PACKAGE.rglob("*.py"))),
         "claims": digest([project.claims]),
         "locks": digest(project.locks),
+        "arithmetic": digest([], json.dumps([platform.machine(), arithmetic.settings()])),
     }
 
 
@@ -135,6 +137,8 @@ def run(
     active: list[_Run] = []
     outcomes: dict[str, Outcome] = {}
     with _interruption() as interrupted, _Display(console) as display:
+        if announcement := arithmetic.announcement(os.environ):
+            display.say("all notebooks", announcement)
         try:
             while waiting or active:
                 if interrupted():
@@ -220,7 +224,8 @@ class _Run:
 
     def __init__(self, project: Project, plan: Plan, lock: FileLock, limits: Limits, cluster: str, why: str) -> None:
         self.project, self.plan, self.lock, self.limits, self.why = project, plan, lock, limits, why
-        self.started = time.monotonic()
+        self.started = clock()
+        self.cell, self.cell_started = "", self.started
         for stale in plan.target.parent.glob(f".{plan.target.name}-*.new"):  # of a run that was killed
             shutil.rmtree(stale, ignore_errors=True)
         self.staging = record.new_staging(plan.target)
@@ -238,14 +243,14 @@ class _Run:
             "shown": project.shown(plan.path),
             "root": str(project.root),
             "parameters": plan.parameters,
-            "cell_timeout": limits.cell,
             "context": asdict(self.context),
         }
         file = self.folder / "run.json"
         write_text(file, json.dumps(description))
-        environment = os.environ | ONE_THREAD | {
+        environment = arithmetic.environment(os.environ) | {
             "MPLBACKEND": "agg",
             "PYTHONHASHSEED": "0",
+            "PYTHONUTF8": "1",
             RUN_VARIABLE: str(file),
             sweep.PROGRESS_VARIABLE: str(self.progress),
             "REPRO_CACHE": str(project.cache),
@@ -262,7 +267,7 @@ class _Run:
     @property
     def seconds(self) -> float:
         """Wall seconds since the start."""
-        return time.monotonic() - self.started
+        return clock() - self.started
 
     @property
     def stage(self) -> str:
@@ -284,18 +289,33 @@ class _Run:
     def poll(self) -> Outcome | None:
         """The outcome once the run has ended, None while it goes on."""
         self.meter.sample(self.child.pid)
-        if self.child.poll() is None and self.seconds < self.limits.notebook:
+        over = self._over_limit() if self.child.poll() is None else ""
+        if self.child.poll() is None and not over:
             return None
         try:
-            if self.child.poll() is None:
+            if over:
                 self._kill()
-                reason = f"ran over its limit of {self.limits.notebook:g} s (--timeout) in {self.stage}"
-                return Outcome(self.plan, "failed", reason + self._keep_failed(), self.seconds)
+                return Outcome(self.plan, "failed", over + self._keep_failed(), self.seconds)
             if self.child.returncode != 0:
                 return Outcome(self.plan, "failed", self._failure() + self._keep_failed(), self.seconds)
             return self._publish()
         finally:
             self._clean()
+
+    def _over_limit(self) -> str:
+        """Which limit the run has passed, nothing before; a cell's time starts when it is seen to run."""
+        try:
+            cell = self.folder.joinpath("cell").read_text(encoding="utf-8")
+        except OSError:
+            cell = ""
+        now = clock()
+        if cell != self.cell:
+            self.cell, self.cell_started = cell, now
+        if cell and now - self.cell_started >= self.limits.cell:
+            return f"cell {cell} ran over its limit of {self.limits.cell:g} s (--cell-timeout)"
+        if now - self.started >= self.limits.notebook:
+            return f"ran over its limit of {self.limits.notebook:g} s (--timeout) in {self.stage}"
+        return ""
 
     def stop(self) -> None:
         """End the run; what was there before stays, and its finished sweep cells are kept."""

@@ -4,8 +4,8 @@
     nets.frame          # all rows, in the order of the grid
     nets.counts         # cells finished now and taken from the cache
 
-Each finished cell is one file, named by the hash of the function, its parameters and the code that can change
-its result, written by rename: an interrupted sweep goes on where it stopped, and a change to a plot, a report or
+Each finished cell is one file, named by the hash of the function, its parameters, and the code and arithmetic that can
+change its result, written by rename: an interrupted sweep goes on where it stopped, and a change to a plot, a report or
 a notebook's text recomputes nothing.
 """
 
@@ -29,6 +29,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from repro.workflow import arithmetic
 from repro.workflow.project import PACKAGE, Project, ReproError, digest, end_with_parent, write_text
 
 Rows = list[dict[str, Any]]
@@ -121,18 +122,28 @@ def _compute(cell: Cell, tasks: Sequence[tuple[int, dict[str, Any]]], workers: i
         yield from (_guarded(cell, index, config) for index, config in tasks)
         return
     owner = None if address else os.getpid()
-    with _backend(address):
+    expected = arithmetic.fingerprint() if address else None  # a local worker inherits it
+    with _backend(address, expected):
         parallel = joblib.Parallel(n_jobs=-1 if address else workers, return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_guarded)(cell, index, config, owner) for index, config in tasks)
+        yield from parallel(joblib.delayed(_guarded)(cell, index, config, owner, expected) for index, config in tasks)
 
 
-def _guarded(cell: Cell, index: int, config: dict[str, Any], owner: int | None = None) -> tuple[int, Rows, str]:
+def _guarded(
+    cell: Cell,
+    index: int,
+    config: dict[str, Any],
+    owner: int | None = None,
+    expected: Mapping[str, str] | None = None,
+) -> tuple[int, Rows, str]:
     """One cell on one thread; what it raises comes back as text, so that the other cells go on.
 
-    A local worker process ends with the process `owner` that started it.
+    A local worker process ends with the process `owner` that started it; that of a cluster computes nothing unless
+    its arithmetic is the `expected` one.
     """
     if owner:
         _end_once(owner)
+    if expected and (differs := arithmetic.difference(expected, arithmetic.fingerprint(expected))):
+        return index, [], f"a worker's {differs}"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     with threadpool_limits(1):
@@ -147,10 +158,10 @@ def _end_once(owner: int) -> None:
     end_with_parent(owner)
 
 
-def _backend(address: str) -> AbstractContextManager[Any]:
-    if not address:
+def _backend(address: str, expected: Mapping[str, str] | None) -> AbstractContextManager[Any]:
+    if not address or expected is None:
         return nullcontext()
-    connect(address)
+    refuse_other_arithmetic(connect(address), expected)
     backend: AbstractContextManager[Any] = joblib.parallel_config(backend="dask", wait_for_workers_timeout=60)
     return backend
 
@@ -167,6 +178,21 @@ def connect(address: str, seconds: float = 10) -> Any:
         return Client(address, timeout=seconds)
     except (OSError, TimeoutError, ValueError) as error:
         raise ReproError(f"no dask scheduler answers at {address!r}: {error}") from None
+
+
+def refuse_other_arithmetic(client: Any, expected: Mapping[str, str]) -> None:
+    """ReproError that names every worker of a dask cluster whose numbers would differ, and how to start it instead."""
+    try:
+        found = client.run(arithmetic.fingerprint, list(expected))
+    except Exception as error:  # whatever a worker could not import, it says itself
+        raise ReproError(f"a worker of the cluster cannot tell its arithmetic: {error}") from None
+    differing = {worker: arithmetic.difference(expected, proof) for worker, proof in sorted(found.items())}
+    refused = [f"{worker}: {differs}" for worker, differs in differing.items() if differs]
+    if refused:
+        raise ReproError(
+            f"{len(refused)} of {len(found)} workers compute other numbers than this machine; start them with "
+            "`repro exec dask worker ...`, from the same checkout and environment\n  " + "\n  ".join(refused)
+        )
 
 
 def tell(text: str) -> None:
@@ -186,9 +212,10 @@ class _Store:
         self.folder = folder / cell.__name__
         self.identity = f"{cell.__module__}.{cell.__qualname__}"
         self.code = code_hash(cell)
+        self.arithmetic = arithmetic.fingerprint()
 
     def path(self, config: Mapping[str, Any]) -> Path:
-        text = json.dumps([self.identity, self.code, config], sort_keys=True)
+        text = json.dumps([self.identity, self.code, self.arithmetic, config], sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
     def load(self, config: Mapping[str, Any]) -> Rows | None:
