@@ -335,11 +335,12 @@ class _TangentKernel:
         return (signed * (masks @ tangent)).sum(1)
 
     def block(self, masks: Tensor, signed: Tensor) -> Tensor:
-        """K between the given points, float64: long steps multiply its rounding."""
+        """K between the given points, float64: long steps multiply its rounding. In place: no more than two (f, f)."""
         masks, signed = masks.double(), signed.double()
-        activation = masks * (signed @ self.hidden.double().T)
+        activation = (signed @ self.hidden.double().T).mul_(masks)
         masks = masks * self.readout.double()
-        return ((masks @ masks.T) * (signed @ signed.T) + activation @ activation.T) * self.scale
+        kernel = (masks @ masks.T).mul_(signed @ signed.T)
+        return kernel.add_(activation @ activation.T).mul_(self.scale)
 
     def solve(self, margins: Tensor, forces: Tensor, duration: float) -> tuple[Tensor, Tensor] | None:
         """Forces a in [0, 1] and margins r with r = margins + duration K a and a = force(r), or None.
@@ -356,7 +357,7 @@ class _TangentKernel:
             free = ((target > 0) & (target < 1)).nonzero()[:, 0]
             if len(free):
                 masks, signed = self.masks[free], self.signed[free]
-                matrix = self.block(masks, signed) * duration
+                matrix = self.block(masks, signed).mul_(duration)
                 matrix.diagonal().add_(HUBER_WIDTH)
                 missing = 1 - margins[free] - duration * self.response(masks, signed, drive)
                 factor, _ = torch.linalg.cholesky_ex(matrix)

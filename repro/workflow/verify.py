@@ -207,6 +207,13 @@ def _shape_difference(fresh: pd.DataFrame, reference: pd.DataFrame, where: str) 
     return None
 
 
+def tolerance(reference: np.ndarray) -> np.ndarray:
+    """How far each number of a column may be from the reference's on the pinned arithmetic."""
+    scale = np.abs(reference[np.isfinite(reference)]).max(initial=0.0)
+    allowed: np.ndarray = ROUNDING * scale + TOLERANCE * np.abs(reference)
+    return allowed
+
+
 def _compare_column(fresh: pd.Series, reference: pd.Series) -> str:
     if not (pd.api.types.is_float_dtype(fresh) or pd.api.types.is_float_dtype(reference)):
         absent = fresh.isna() & reference.isna()  # an empty text reads as NaN, which differs from itself
@@ -216,9 +223,8 @@ def _compare_column(fresh: pd.Series, reference: pd.Series) -> str:
         return f"is {fresh.dtype}, was {reference.dtype}"
     new, old = fresh.to_numpy(float), reference.to_numpy(float)
     same = (new == old) | (np.isnan(new) & np.isnan(old))  # infinities among them
-    scale = np.abs(old[np.isfinite(old)]).max(initial=0.0)
     with np.errstate(invalid="ignore"):
-        excess = np.where(same, -1.0, np.abs(new - old) - (ROUNDING * scale + TOLERANCE * np.abs(old)))
+        excess = np.where(same, -1.0, np.abs(new - old) - tolerance(old))
     excess = np.nan_to_num(excess, nan=np.inf)  # a number where there was none, or none where there was one
     if not len(excess) or excess.max() <= 0:
         return ""
