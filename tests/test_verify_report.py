@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -64,7 +65,15 @@ def test_across_arithmetics_a_value_may_move_within_the_intervals_of_the_referen
     assert len(compared.differences) == len(found)
     assert all(text in str(difference) for text, difference in zip(found, compared.differences, strict=True))
     # intervals as wide as the range of t could not fail, and counts have none
-    assert compared.not_compared == ["t.csv: t", "t.csv: t_lower", "t.csv: t_upper", "t.csv: nets"]
+    assert compared.not_compared == ["t.csv (t, t_lower, t_upper, nets)"]
+
+
+@pytest.mark.parametrize(("outside", "differences"), [(2, 0), (3, 1)])
+def test_across_arithmetics_one_value_in_twenty_may_leave_its_interval(outside, differences):
+    values = np.arange(40.0)
+    old = pd.DataFrame({"mean": values, "lower": values - 1, "upper": values + 1})
+    new = old.assign(mean=values + np.where(values < outside, 1.5, 0.5))
+    assert len(verify.compare_by_interval(new, old, "t.csv").differences) == differences
 
 
 @pytest.fixture
@@ -109,7 +118,7 @@ def test_results_of_another_arithmetic_are_compared_by_interval_and_verdict_and_
     agreed = done.repro("verify")
     assert agreed.returncode == 0, agreed.stdout
     assert "toy (laptop), compared by interval and verdict (these results are unpinned): agrees" in agreed.stdout
-    assert "not compared, as they have no telling interval: values.csv: size, values.csv: seed" in agreed.stdout
+    assert "not compared, having no telling interval: values.csv (size, seed, value)" in agreed.stdout
     done.repro("report")
     assert "| `toy.slope` (laptop, unpinned) |" in (done.root / "README.md").read_text()
     assert "Unpinned arithmetic" in (done.root / "figures" / "index.html").read_text()

@@ -208,8 +208,8 @@ def verify_results(notebooks: tuple[str, ...], profile: str, against: str) -> No
 
     Says which number moved and by how much; exit status 1 if any did, or left its band. Two runs on the pinned
     arithmetic must agree to 1e-9. Where one is unpinned (an Arm processor, a GPU, a notebook run by hand), judged
-    estimates and columns that have an interval must lie in the reference's, verdicts must be equal, and columns without
-    are named.
+    estimates must lie in the reference's intervals and have its verdicts, columns with intervals may leave one in
+    twenty of them, and columns without are named.
 
     \b
     repro run && repro verify
@@ -224,7 +224,7 @@ def verify_results(notebooks: tuple[str, ...], profile: str, against: str) -> No
         for difference in found.differences:
             click.echo(f"  {difference}")
         if found.not_compared:
-            click.echo(f"  not compared, as they have no telling interval: {', '.join(found.not_compared)}")
+            click.echo(f"  not compared, having no telling interval: {', '.join(found.not_compared)}")
     if any(found.differences for found in report.values()):
         sys.exit(1)
 
