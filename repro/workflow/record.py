@@ -13,6 +13,7 @@ import json
 import math
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -131,7 +132,9 @@ class Record:
         declared = parameters.read(project.notebook(notebook))
         values = {name: namespace[name] for name in declared}
         parameters.resolve(declared, [("in the notebook", values)], notebook)
-        target = (project.root / values["output_dir"]).resolve()
+        target = Path(os.path.normpath(project.root / values["output_dir"]))  # a link is not followed
+        if RUN_VARIABLE not in os.environ:  # the runner has seen to its own
+            refuse_to_replace(target)
         return cls(project, Context.current(project, notebook, target), target, values)
 
     @property
@@ -291,7 +294,7 @@ def load_results(folder: Path) -> dict[str, Any] | None:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return results
     except ValueError as error:
-        raise ReproError(f"{path} is damaged ({error}); run its notebook again with --force") from None
+        raise ReproError(f"{path} is damaged ({error}); delete its folder and run the notebook again") from None
 
 
 def intact(folder: Path, results: Mapping[str, Any]) -> bool:
@@ -314,10 +317,45 @@ def new_staging(target: Path) -> Path:
     return folder
 
 
+def remove_stale_staging(target: Path) -> None:
+    """Remove the staging folders of runs into `target` that were killed; those of other notebooks are left alone."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.new")
+    for path in target.parent.iterdir():
+        if pattern.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_to_replace(target: Path) -> None:
+    """ReproError unless results may take the place of `target`, for what is replaced is deleted.
+
+    It must be absent, an empty folder, or a folder with no other files than those that its own record lists.
+    """
+    link = next((path for path in (target, target.parent) if path.is_symlink()), None)
+    if link is not None:
+        raise ReproError(f"{link} is a symbolic link; results are not written through one, name the folder itself")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ReproError(f"{target} is a file; results need a folder of their own")
+    found = {path.name for path in target.iterdir()}
+    if not found:
+        return
+    results = load_results(target)
+    listed = results.get("outputs") if isinstance(results, dict) else None
+    foreign = sorted(found - {RESULTS, *(listed if isinstance(listed, dict) else ())})
+    if not isinstance(listed, dict) or foreign:
+        what = f"holds {foreign[0]!r}, which" if foreign else f"holds a {RESULTS} that"
+        raise ReproError(f"{target} {what} no run left there; results would replace the whole folder, name another one")
+
+
 def publish(staging: Path, target: Path) -> None:
-    """Put a finished folder in the place of `target`: the old one steps aside, and comes back if anything fails."""
+    """Put a finished folder in the place of `target`: the old one steps aside, and comes back if anything fails.
+
+    Raises ReproError, and moves nothing, when `target` holds anything but earlier results.
+    """
     old = target.parent / f".{target.name}.old"
     restore(target)
+    refuse_to_replace(target)
     if target.exists():
         target.rename(old)
     try:
@@ -334,6 +372,7 @@ def restore(target: Path) -> None:
     if old.exists() and not target.exists():
         old.rename(target)
     elif old.exists():
+        refuse_to_replace(old)
         shutil.rmtree(old)
 
 

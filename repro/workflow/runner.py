@@ -183,12 +183,16 @@ def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: s
         return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error.strerror}")
     try:
         record.restore(plan.target)
+        record.refuse_to_replace(plan.target)
         skip, why = _last_run(project, plan)
         if skip and not force:
             lock.release()
             return Outcome(plan, "skipped", why)
         return _Run(project, plan, lock, limits, cluster, "forced" if force else why)
-    except (OSError, ReproError) as error:
+    except ReproError as error:
+        lock.release()
+        return Outcome(plan, "failed", str(error))
+    except OSError as error:
         lock.release()
         return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error}")
 
@@ -226,8 +230,7 @@ class _Run:
         self.project, self.plan, self.lock, self.limits, self.why = project, plan, lock, limits, why
         self.started = clock()
         self.cell, self.cell_started = "", self.started
-        for stale in plan.target.parent.glob(f".{plan.target.name}-*.new"):  # of a run that was killed
-            shutil.rmtree(stale, ignore_errors=True)
+        record.remove_stale_staging(plan.target)
         self.staging = record.new_staging(plan.target)
         self.folder = project.cache / "active" / uuid.uuid4().hex
         self.folder.mkdir(parents=True)
@@ -335,6 +338,8 @@ class _Run:
             record.publish(self.staging, self.plan.target)
             note = {"run_id": self.context.run_id, "inputs": self.plan.inputs, "ended": record.now()}
             write_text(_finished_file(self.project, self.plan), json.dumps(note))
+        except ReproError as error:
+            return Outcome(self.plan, "failed", str(error), self.seconds)
         except OSError as error:
             where = self.project.shown(self.plan.target)
             return Outcome(self.plan, "failed", f"cannot write {where}: {error.strerror}", self.seconds)
