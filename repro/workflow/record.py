@@ -9,6 +9,7 @@ Everything is written to a folder beside the target, which takes the target's pl
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -295,6 +296,69 @@ def load_results(folder: Path) -> dict[str, Any] | None:
         return results
     except ValueError as error:
         raise ReproError(f"{path} is damaged ({error}); delete its folder and run the notebook again") from None
+
+
+def check_results(
+    results: Mapping[str, Any], read: Callable[[str], bytes | None], registry: Mapping[str, claims.Claim]
+) -> None:
+    """ReproError unless a record says what follows from it: nobody types a verdict.
+
+    Every file has the recorded hash. Every measurement was judged by the criterion that the registry now states, its
+    verdict follows from its interval, and the numbers are those of the verdict tables beside it. No claim of the
+    notebook is left out, unless the run had parameters of its own.
+
+    Arguments:
+        results: the record.
+        read: content of a file beside it, None where there is none.
+        registry: every claim by id.
+    """
+    for name, sha in results["outputs"].items():
+        content = read(name)
+        if content is None or hashlib.sha256(content).hexdigest() != sha:
+            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
+    verdicts: dict[str, list[claims.Verdict]] = {}
+    for measured in results["measurements"]:
+        name = f"{measured['claim']} {measured['part']}".strip()
+        if measured["claim"] not in registry:
+            raise ReproError(f"{measured['claim']} is not in the registry any more")
+        criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
+        if measured["criterion"] != str(criterion):
+            raise ReproError(f"{name} was judged by {measured['criterion']}, the registry now says {criterion}")
+        low, high = (math.nan if end is None else end for end in measured["interval"])
+        judged = claims.Verdict.INCONCLUSIVE if measured["withheld"] else criterion.judge((low, high))
+        if measured["verdict"] != (NOT_JUDGED if results["profile"] == "smoke" else judged):
+            raise ReproError(
+                f"{name} is recorded as {measured['verdict']!r}, from its interval follows {str(judged)!r}"
+            )
+        verdicts.setdefault(measured["claim"], []).append(judged)
+    follows = {} if results["profile"] == "smoke" else {name: claims.combine(parts) for name, parts in verdicts.items()}
+    if results["claims"] != follows:
+        raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
+    if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
+        parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
+        for claim in claims.of_notebook(registry, results["notebook"]):
+            absent = [part for part in claim.expected_parts(results["profile"]) if (claim.id, part) not in parts]
+            if absent:
+                raise ReproError(f"{claim.id} {absent[0]}".strip() + " is not measured in it")
+    _check_verdict_tables(results, read)
+
+
+def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
+    """The tables that the forests draw hold the measurements a second time."""
+    measured = {(m["claim"], m["part"]): m for m in results["measurements"]}
+    for name in (name for name in results["outputs"] if name.startswith("verdicts") and name.endswith(".csv")):
+        for row in pd.read_csv(io.BytesIO(read(name) or b"")).fillna({"part": ""}).itertuples(index=False):
+            m = measured.get((row.claim, row.part))
+            said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
+            drawn = [row.estimate, row.lower, row.upper, row.n, row.verdict]
+            same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
+            if not all(same):
+                raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")
+
+
+def reader(folder: Path) -> Callable[[str], bytes | None]:
+    """A function that gives the content of a file in `folder`, None where there is none."""
+    return lambda name: (folder / name).read_bytes() if (folder / name).is_file() else None
 
 
 def intact(folder: Path, results: Mapping[str, Any]) -> bool:

@@ -206,10 +206,10 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
     file = _finished_file(project, plan)
     try:
         last = json.loads(file.read_text(encoding="utf-8"))
-        run_id, known, ended = last["run_id"], last["inputs"], last["ended"]
+        run_id, known, ended = last["run_id"], dict(last["inputs"]), last["ended"]
     except FileNotFoundError:
         return False, "no finished run in the local cache"
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         return False, "the note of the last run is damaged"
     changed = [kind for kind, value in plan.inputs.items() if known.get(kind) != value]
     if changed:
