@@ -232,10 +232,13 @@ def test_a_users_files_where_results_would_go_are_told_before_anything_runs(done
     assert (done.root / "res" / "laptop" / "toy" / "thesis.tex").read_text() == "mine"
 
 
-def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done):
+@pytest.mark.parametrize(
+    "damage", ['{"run_id"', "[]", "null", "3", '"x"', "{}", '{"run_id": 1, "inputs": 3, "ended": 0}']
+)
+def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done, damage):
     assert done.repro("run").returncode == 0
     for note in (done.root / ".repro" / "finished").iterdir():
-        note.write_text(note.read_text()[:9])
+        note.write_text(damage)
     assert "toy: runs: the note of the last run is damaged" in done.repro("run").stdout
     assert "toy: skipped" in done.repro("run").stdout
 
