@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from repro.plots import style
 from repro.workflow import record as recording
 from repro.workflow.project import Project, ReproError
 from repro.workflow.record import Record, load_results, publish, restore
@@ -50,6 +51,23 @@ def test_a_figure_is_the_same_file_twice(record):
     record.figures.clear()
     record.figure("values", draw(), FRAME, caption="")
     assert [(record.staging / name).read_bytes() for name in names] == first
+
+
+def test_a_users_matplotlibrc_changes_no_figure(record):
+    @style.styled
+    def drawn():
+        figure, (axis,) = style.panels(1)
+        axis.plot(FRAME["size"], FRAME["value"])
+        return figure
+
+    files = [record.staging / f"values.{kind}" for kind in ("png", "svg")]
+    record.figure("values", drawn(), FRAME, caption="")
+    first = [file.read_bytes() for file in files]
+    record.figures.clear()
+    user = {"axes.grid": True, "font.family": "serif", "savefig.facecolor": "red", "savefig.bbox": "tight"}
+    with plt.rc_context(user | {"axes.prop_cycle": plt.cycler(color=["k"]), "savefig.dpi": 30, "svg.fonttype": "none"}):
+        record.figure("values", drawn(), FRAME, caption="")
+    assert [file.read_bytes() for file in files] == first
 
 
 def test_a_smoke_figure_says_so_on_its_face(record):

@@ -114,9 +114,12 @@ def _parse(source: str, where: str) -> dict[str, Parameter]:
     parameters = {}
     for statement in ast.parse(source).body:
         try:
-            assert isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            default = ast.literal_eval(statement.value)  # type: ignore[arg-type]
-        except (AssertionError, ValueError):
+            if not (
+                isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value
+            ):
+                raise ValueError
+            default = ast.literal_eval(statement.value)
+        except ValueError:
             line = ast.get_source_segment(source, statement)
             raise ReproError(f"{where}: not an annotated literal in the parameters cell: {line}") from None
         name = statement.target.id

@@ -28,7 +28,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
@@ -158,7 +158,8 @@ class Record:
             figure.text(0.5, 0.5, "smoke run: not evidence", color="0.5", alpha=0.5, fontsize=16, rotation=20,
                         ha="center", va="center")  # fmt: skip
         frame.to_csv(self.staging / f"{name}.csv", index=False, lineterminator="\n")
-        with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        # A user's matplotlibrc has no say: fonts, savefig.* and the like are matplotlib's own.
+        with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
             figure.savefig(self.staging / f"{name}.png", dpi=150)
             figure.savefig(self.staging / f"{name}.svg", metadata={"Date": None})
         self.figures.append({"name": name, "caption": caption})
@@ -350,7 +351,7 @@ def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], byte
         for row in pd.read_csv(io.BytesIO(read(name) or b"")).fillna({"part": ""}).itertuples(index=False):
             m = measured.get((row.claim, row.part))
             said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
-            drawn = [row.estimate, row.lower, row.upper, row.n, row.verdict]
+            drawn: list[Any] = [row.estimate, row.lower, row.upper, row.n, row.verdict]
             same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
             if not all(same):
                 raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")

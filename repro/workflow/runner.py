@@ -257,6 +257,7 @@ class _Run:
             RUN_VARIABLE: str(file),
             sweep.PROGRESS_VARIABLE: str(self.progress),
             "REPRO_CACHE": str(project.cache),
+            "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
         }  # fmt: skip
         if cluster:
             environment[sweep.CLUSTER_VARIABLE] = cluster

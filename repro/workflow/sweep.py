@@ -161,7 +161,12 @@ def _end_once(owner: int) -> None:
 def _backend(address: str, expected: Mapping[str, str] | None) -> AbstractContextManager[Any]:
     if not address or expected is None:
         return nullcontext()
-    refuse_other_arithmetic(connect(address), expected)
+    client = connect(address)
+    try:
+        refuse_other_arithmetic(client, expected)
+    except ReproError:
+        client.close()
+        raise
     backend: AbstractContextManager[Any] = joblib.parallel_config(backend="dask", wait_for_workers_timeout=60)
     return backend
 
