@@ -127,6 +127,13 @@ def test_a_fault_of_the_registry_is_one_clear_error(toy, old, new, message):
     assert str(error.value).startswith("repro/claims.toml: ") and message in str(error.value)
 
 
+@pytest.mark.parametrize("content", [b"claim = 3", b"claim = ['a']", b"claim = { id = 'toy.slope' }", b"# \xe9\n"])
+def test_a_registry_of_another_shape_is_one_clear_error(toy, content):
+    toy.claims.write_bytes(content)
+    with pytest.raises(ReproError, match=r"^repro/claims\.toml: "):
+        claims.load(Project(toy.root))
+
+
 def test_an_id_declared_twice_is_refused(toy):
     toy.claims.write_text(toy.claims.read_text() * 2)
     with pytest.raises(ReproError, match=r"claim toy\.slope: this id is declared twice"):

@@ -217,13 +217,28 @@ def test_damaged_results_are_run_again(done):
     assert "runs: figures/laptop/toy is not what the last run left there" in run.stdout
     assert done.content()["values.csv"] == before
     (done.results / "results.json").write_text("{")
-    assert "runs: figures/laptop/toy is not what the last run left there" in done.repro("run").stdout
+    fails(done, "run", says="results.json is damaged")  # which of its files are ours cannot be told any more
+    shutil.rmtree(done.results)
+    assert done.repro("run").returncode == 0 and done.content()["values.csv"] == before
 
 
-def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done):
+def test_a_users_files_where_results_would_go_are_told_before_anything_runs(done):
+    (done.results / "note.txt").write_text("mine")
+    output = fails(done, "run", "--force", says="holds 'note.txt', which no run left there")
+    assert "runs:" not in output
+    (done.root / "res" / "laptop" / "toy").mkdir(parents=True)
+    (done.root / "res" / "laptop" / "toy" / "thesis.tex").write_text("mine")
+    assert "runs:" not in fails(done, "run", "--out", "res", says="holds 'thesis.tex', which no run left there")
+    assert (done.root / "res" / "laptop" / "toy" / "thesis.tex").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "damage", ['{"run_id"', "[]", "null", "3", '"x"', "{}", '{"run_id": 1, "inputs": 3, "ended": 0}']
+)
+def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done, damage):
     assert done.repro("run").returncode == 0
     for note in (done.root / ".repro" / "finished").iterdir():
-        note.write_text(note.read_text()[:9])
+        note.write_text(damage)
     assert "toy: runs: the note of the last run is damaged" in done.repro("run").stdout
     assert "toy: skipped" in done.repro("run").stdout
 

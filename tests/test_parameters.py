@@ -87,12 +87,49 @@ OTHERS = "\nseed: int = 0\ndevice: str = 'cpu'\noutput_dir: str = ''\nworkers: i
         ("seeds: complex = 4" + OTHERS, "'complex' is not int, float, str, bool"),
         ("seeds: int = 4", "lacks `seed: int`"),
         ("seeds: int = 0  # draws [>= 1]" + OTHERS, "parameter seeds: got 0"),
+        ("seeds: int", "not an annotated literal"),
+        ("seeds: int = = 4", "line 1 of the parameters cell is not Python"),
+        ("seeds: int = 4\n%matplotlib inline", "line 2 of the parameters cell is not Python"),
+        *(
+            (f"seeds: int = 4  # draws [{range_}]" + OTHERS, "the range .* is not read")
+            for range_ in ("2..10", "≥ 2", ">= two", ">= 1, up to 9", "=> 2", ">= 1.5")
+        ),
     ],
 )
 def test_a_wrong_parameters_cell_is_refused(toy, rewrite, cell, message):
     rewrite(toy.notebook, "pass", parameters=cell)
     with pytest.raises(ReproError, match=message):
         parameters.read(toy.notebook)
+
+
+@pytest.mark.parametrize(("range_", "value"), [(">= 1, < 5", 5.0), ("> -1e-3 and <= 4.5", 5.0), (">.5,<5.", 0.5)])
+def test_every_end_of_a_range_is_enforced(toy, rewrite, range_, value):
+    rewrite(toy.notebook, "pass", parameters=f"seeds: float = 4.0  # draws [{range_}]" + OTHERS)
+    with pytest.raises(ReproError, match=f"got {value}, expected float"):
+        parameters.read(toy.notebook)["seeds"].check(value)
+
+
+def test_a_value_given_twice_in_a_list_is_refused(toy, declared):
+    with pytest.raises(ReproError, match="parameter sizes: 4 is given twice"):
+        declared["sizes"].check([4, 2, 4])
+    run = toy.repro("run", "--set", "sizes=[2,2]")
+    assert run.returncode == 1 and "toy: parameter sizes: 2 is given twice: sizes (--set)" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"paper\.toml is not there: it says what the paper profile changes"),
+        ("seeds = 2", "stands under no notebook"),
+        ("[toy", r"paper\.toml: "),
+        ("# \xe9", r"paper\.toml: "),
+    ],
+)
+def test_a_profile_without_its_file_or_of_another_shape_runs_nothing(toy, content, message):
+    if content is not None:
+        (toy.root / "notebooks" / "profiles" / "paper.toml").write_text(content, encoding="latin-1")
+    with pytest.raises(ReproError, match=message):
+        parameters.profile_values(Project(toy.root), "paper")
 
 
 def test_profiles_name_notebooks_that_exist(toy):

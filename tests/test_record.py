@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
+from repro.plots import style
 from repro.workflow import record as recording
 from repro.workflow.project import Project, ReproError
 from repro.workflow.record import Record, load_results, publish, restore
@@ -50,6 +51,23 @@ def test_a_figure_is_the_same_file_twice(record):
     record.figures.clear()
     record.figure("values", draw(), FRAME, caption="")
     assert [(record.staging / name).read_bytes() for name in names] == first
+
+
+def test_a_users_matplotlibrc_changes_no_figure(record):
+    @style.styled
+    def drawn():
+        figure, (axis,) = style.panels(1)
+        axis.plot(FRAME["size"], FRAME["value"])
+        return figure
+
+    files = [record.staging / f"values.{kind}" for kind in ("png", "svg")]
+    record.figure("values", drawn(), FRAME, caption="")
+    first = [file.read_bytes() for file in files]
+    record.figures.clear()
+    user = {"axes.grid": True, "font.family": "serif", "savefig.facecolor": "red", "savefig.bbox": "tight"}
+    with plt.rc_context(user | {"axes.prop_cycle": plt.cycler(color=["k"]), "savefig.dpi": 30, "svg.fonttype": "none"}):
+        record.figure("values", drawn(), FRAME, caption="")
+    assert [file.read_bytes() for file in files] == first
 
 
 def test_a_smoke_figure_says_so_on_its_face(record):
@@ -158,8 +176,10 @@ def test_wrong_parameters_are_refused_by_hand_too(toy, monkeypatch):
 
 
 def folder(path, content):
+    """Results of a run, with one file."""
     path.mkdir(parents=True)
     (path / "file").write_text(content)
+    (path / "results.json").write_text('{"outputs": {"file": ""}}')
     return path
 
 
@@ -178,6 +198,105 @@ def test_a_failed_publication_brings_the_old_folder_back(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["target"]
 
 
+def thesis(path):
+    """A folder that is none of ours, with one of its own inside."""
+    (path / "figures").mkdir(parents=True)
+    (path / "chapter.tex").write_text("years of work")
+    return path
+
+
+def with_a_note(path):
+    folder(path, "old")
+    (path / "note.txt").write_text("mine")
+    return path
+
+
+def with_a_folder(path):
+    folder(path, "old")
+    (path / "mine").mkdir()
+    return path
+
+
+def with_a_record_of_another_kind(path):
+    path.mkdir(parents=True)
+    (path / "results.json").write_text("[1, 2]")
+    return path
+
+
+def with_a_damaged_record(path):
+    path.mkdir(parents=True)
+    (path / "results.json").write_text("{")
+    return path
+
+
+def a_file(path):
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    return path
+
+
+def a_link(path):
+    path.parent.mkdir(parents=True)
+    path.symlink_to(folder(path.parent.parent / "elsewhere", "old"), target_is_directory=True)
+    return path
+
+
+def below_a_link(path):
+    (path.parent.parent / "disk").mkdir()
+    path.parent.symlink_to(path.parent.parent / "disk", target_is_directory=True)
+    return folder(path, "old")
+
+
+FOREIGN = [thesis, with_a_note, with_a_folder, with_a_record_of_another_kind, with_a_damaged_record, a_file, a_link,
+           below_a_link]  # fmt: skip
+
+
+def everything(root):
+    """Every path below a folder, with the content of files; links are not followed."""
+    return {
+        path.relative_to(root).as_posix(): None if path.is_dir() else path.read_bytes()
+        for path in sorted(root.rglob("*"))
+    }
+
+
+@pytest.mark.parametrize("make", FOREIGN)
+def test_results_replace_nothing_that_no_run_left_there(tmp_path, make):
+    target, staging = make(tmp_path / "place" / "target"), folder(tmp_path / "new", "new")
+    before = everything(tmp_path)
+    with pytest.raises(ReproError, match=r"symbolic link|is a file|no run left there|is damaged"):
+        publish(staging, target)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["thesis", ".", "..", "notebooks", "thesis/figures/..", "linked"])
+def test_a_notebook_by_hand_is_refused_a_foreign_folder_before_it_computes(toy, monkeypatch, place):
+    monkeypatch.chdir(toy.root)
+    thesis(toy.root / "thesis")
+    (toy.root / "linked").symlink_to(toy.root / "thesis", target_is_directory=True)
+    before = everything(toy.root)
+    namespace = {"seeds": 4, "sizes": [1], "scale": 1.0, "seed": 0, "device": "cpu", "workers": 1, "output_dir": place}
+    with pytest.raises(ReproError, match=r"no run left there|symbolic link"):
+        Record.start("toy", namespace)
+    assert everything(toy.root) == before
+
+
+def test_an_empty_folder_and_earlier_results_are_replaced(tmp_path):
+    (tmp_path / "empty").mkdir()
+    publish(folder(tmp_path / "one", "new"), tmp_path / "empty")
+    (tmp_path / "empty" / "file").unlink()  # what is gone does no harm
+    publish(folder(tmp_path / "two", "newer"), tmp_path / "empty")
+    assert (tmp_path / "empty" / "file").read_text() == "newer"
+
+
+def test_only_the_staging_folders_of_the_same_notebook_are_cleared(tmp_path):
+    for name in (".toy-0123abcd.new", ".toy-two-0123abcd.new", ".toy-notes.new", "toy-0123abcd.new"):
+        (tmp_path / name).mkdir()
+    recording.remove_stale_staging(tmp_path / "toy")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".toy-notes.new", ".toy-two-0123abcd.new", "toy-0123abcd.new",
+    ]  # fmt: skip
+
+
 def test_a_publication_cut_short_is_undone_or_completed(tmp_path):
     target = tmp_path / "target"
     folder(tmp_path / ".target.old", "old")
@@ -191,5 +310,5 @@ def test_a_publication_cut_short_is_undone_or_completed(tmp_path):
 def test_a_damaged_record_is_one_clear_error(tmp_path):
     assert load_results(tmp_path) is None
     (tmp_path / "results.json").write_text('{"notebook": ')
-    with pytest.raises(ReproError, match=r"results\.json is damaged .* run its notebook again"):
+    with pytest.raises(ReproError, match=r"results\.json is damaged .* run the notebook again"):
         load_results(tmp_path)

@@ -104,6 +104,31 @@ def test_notebooks_side_by_side(toy):
     assert run.stdout.count(": ran after") == 3
 
 
+def test_a_users_start_up_files_do_not_run_in_a_notebook(toy, tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    startup = home / "profile_default" / "startup" / "00.py"
+    startup.parent.mkdir(parents=True)
+    startup.write_text(f"open({str(home / 'ran')!r}, 'w').close()")
+    assert toy.repro("run", IPYTHONDIR=str(home)).returncode == 0
+    assert not (home / "ran").exists()
+
+
+def test_a_terminal_that_prints_no_symbols_loses_no_run(toy):
+    run = toy.repro("run", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert run.returncode == 0 and "Traceback" not in run.stderr
+    assert toy.repro("list", PYTHONIOENCODING="ascii").returncode == 0
+
+
+@pytest.mark.parametrize("name", ["toy", "toy.ipynb", "notebooks/toy.ipynb", "./notebooks/toy"])
+def test_a_notebook_goes_by_its_name_or_its_path(toy, name):
+    assert "toy: runs" in toy.repro("run", name).stdout
+
+
+def test_a_path_elsewhere_is_not_the_notebook_of_that_name(toy):
+    run = toy.repro("run", "/no/such/dir/toy.ipynb")
+    assert run.returncode == 1 and "unknown notebook '/no/such/dir/toy.ipynb'" in run.stderr
+
+
 def test_plain_papermill_works_and_is_checked_too(toy):
     def papermill(*words):
         command = [sys.executable, "-m", "papermill", "notebooks/toy.ipynb", "out.ipynb", "-k", "python3", *words]

@@ -54,7 +54,10 @@ def test_a_longer_grid_computes_only_what_is_new(tmp_path):
         lambda text: text[: len(text) // 2],
         lambda text: "",
         lambda text: "\x00\xff garbage",
-        lambda text: "[]",
+        *(lambda text, shape=shape: shape for shape in ("[]", "null", "3", '"x"', "{}", '{"rows": 3}')),
+        lambda text: json.dumps(json.loads(text) | {"rows": []}),
+        lambda text: text.replace('{"number": 2}', '{"number": 3}'),  # the configuration
+        lambda text: text.replace("slow_cells.square", "slow_cells.cube"),
         lambda text: json.dumps({"rows": [{"number": 2, "square": 5, "third": 0.0}], "sha256": "0"}),
         lambda text: text.replace('"square": 4', '"square": 5'),
     ],
@@ -62,12 +65,34 @@ def test_a_longer_grid_computes_only_what_is_new(tmp_path):
 def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, damage):
     first = sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
     file = next(path for path in (tmp_path / "square").iterdir() if '"square": 4' in path.read_text())
-    file.write_text(damage(file.read_text()))
+    damaged = damage(file.read_text())
+    assert damaged != file.read_text()
+    file.write_text(damaged)
     again = sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
     assert again.counts == Counts(1, 1)
     pd.testing.assert_frame_equal(again.frame, first.frame, check_exact=True)
     assert f"{file.name} of slow_cells.square is damaged; this cell is computed again" in capsys.readouterr().err
     assert sweep.run(square, grid(number=[1, 2]), cache=tmp_path).counts == Counts(0, 2)
+
+
+def test_a_cell_in_the_place_of_another_is_told_and_computed_again(tmp_path, capsys):
+    first = sweep.run(square, grid(number=[1, 2, 3]), cache=tmp_path)
+    one, two, _ = (tmp_path / "square").iterdir()
+    content = one.read_bytes(), two.read_bytes()
+    one.write_bytes(content[1])
+    two.write_bytes(content[0])
+    again = sweep.run(square, grid(number=[1, 2, 3]), cache=tmp_path)
+    assert again.counts == Counts(2, 1) and capsys.readouterr().err.count("is damaged") == 2
+    pd.testing.assert_frame_equal(again.frame, first.frame, check_exact=True)
+
+
+def test_a_folder_in_the_place_of_a_cell_is_named(tmp_path):
+    sweep.run(square, grid(number=[1]), cache=tmp_path)
+    (file,) = (tmp_path / "square").iterdir()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(ReproError, match="is a folder where a finished cell belongs; remove it"):
+        sweep.run(square, grid(number=[1]), cache=tmp_path)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

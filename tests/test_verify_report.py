@@ -1,6 +1,5 @@
 """The comparator says which number moved and by how much; the report shows every claim with its state."""
 
-import json
 import math
 import shutil
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from repro.workflow import arithmetic, report, verify
+from repro.workflow import arithmetic, record, report, verify
 from repro.workflow.project import Project, ReproError, between_markers
 
 OLD = pd.DataFrame({"p": [64, 128], "error": [0.1, 0.01], "regime": ["lazy", "feature"]})
@@ -109,12 +108,11 @@ def test_verify_against_the_commit_a_folder_and_the_bands(done):
 
 @pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this processor has no pinned arithmetic")
 def test_results_of_another_arithmetic_are_compared_by_interval_and_verdict_and_marked(done):
-    file = done.results / "results.json"
-    results = json.loads(file.read_text())
+    results = record.load_results(done.results)
     del results["provenance"]["arithmetic"]  # as records were written before arithmetic was pinned
-    file.write_text(json.dumps(results))
     csv = done.results / "values.csv"
     csv.write_text(csv.read_text().replace(".", ".0"))  # no interval, so not compared
+    record.save_results(done.results, results)
     agreed = done.repro("verify")
     assert agreed.returncode == 0, agreed.stdout
     assert "toy (laptop), compared by interval and verdict (these results are unpinned): agrees" in agreed.stdout
@@ -124,7 +122,7 @@ def test_results_of_another_arithmetic_are_compared_by_interval_and_verdict_and_
     assert "Unpinned arithmetic" in (done.root / "figures" / "index.html").read_text()
 
     results["measurements"][0] |= {"estimate": 1.06, "verdict": "inconclusive"}
-    file.write_text(json.dumps(results))
+    record.save_results(done.results, results)
     moved = done.repro("verify").stdout
     assert "toy.slope verdict: is 'inconclusive', was 'reproduced'" in moved
     assert "toy.slope: estimate is 1.06, outside the reference's interval [0.9" in moved

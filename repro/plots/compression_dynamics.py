@@ -131,7 +131,7 @@ def neuron_film(frame: pd.DataFrame, boundaries: tuple[float, float], pictures_p
         pictures_per_second: of the film.
     """
     pictures = [picture for _, picture in frame.groupby("frame")]
-    with plt.rc_context(style.RULES), tempfile.TemporaryDirectory() as folder:
+    with style.house_style(), tempfile.TemporaryDirectory() as folder:
         figure, (axis,) = style.panels(1, width=style.COLUMN, height=3.6)
         _plane(axis, boundaries)
         axis.set_ylabel("uninformative z₂")

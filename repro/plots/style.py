@@ -1,6 +1,7 @@
 """The look of every figure: journal widths, one font, a palette that survives colour blindness and grey print."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -48,12 +49,19 @@ RULES: dict[Any, Any] = {  # matplotlib names its settings by literal types
 }
 
 
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The rules above on matplotlib's own defaults: a user's matplotlibrc has no say."""
+    with plt.style.context("default"), plt.rc_context(RULES):
+        yield
+
+
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw in the house style, whatever the caller's settings are, and leave those as they were."""
 
     @wraps(draw)
     def drawn(*args: P.args, **options: P.kwargs) -> Figure:
-        with plt.rc_context(RULES):
+        with house_style():
             figure = draw(*args, **options)
         plt.close(figure)  # it lives in the caller's hands, not in pyplot's list
         return figure

@@ -206,8 +206,10 @@ def load(project: Project) -> dict[str, Claim]:
     path = project.claims
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReproError(f"{project.shown(path)}: {error}") from None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ReproError(f"{project.shown(path)}: claims are tables, each under a line [[claim]]")
     claims: dict[str, Claim] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{project.shown(path)}: claim {entry.get('id', f'number {number}')}"

@@ -1,5 +1,6 @@
 """The `repro` command: list, run, exec, verify, report, data."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -62,6 +63,9 @@ def main() -> None:
     repro verify                                    fresh results against the committed ones
     repro data                                      which image sets are at hand
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot print ≥ must not lose a run
 
 
 @main.command("list")

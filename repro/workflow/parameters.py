@@ -30,7 +30,8 @@ PLUMBING = ("output_dir", "workers")
 
 _BOUNDS = {">=": "ge", ">": "gt", "<=": "le", "<": "lt"}  # as pydantic calls them
 _BRACKETS = re.compile(r"\[([^\[\]]*)\]\s*$")
-_RANGE = re.compile(r"(>=|<=|>|<)\s*([-+.\deE]+)")
+_RANGE = re.compile(r"(>=|<=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+_RANGES = re.compile(rf"\s*{_RANGE.pattern}(?:\s*(?:,|and)\s*{_RANGE.pattern})*\s*")
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,12 @@ class Parameter:
         return match[1] if match else ""
 
     def check(self, value: Any) -> Any:
-        """`value` as the declared type; ReproError names the parameter, the value and what was expected."""
+        """`value` as the declared type; ReproError names the parameter, the value and what was expected.
+
+        A list spans a grid, in which a value given twice would count the same cells as more evidence: that is refused.
+        """
         try:
-            return TypeAdapter(self._type()).validate_python(value, strict=True)
+            checked = TypeAdapter(self._type()).validate_python(value, strict=True)
         except ValidationError as error:
             first = error.errors()[0]
             where = "".join(f"[{index}]" for index in first["loc"] if isinstance(index, int))
@@ -64,6 +68,10 @@ class Parameter:
             raise ReproError(
                 f"parameter {self.name}{where}: got {first['input']!r}, expected {expected}: {self.meaning}"
             ) from None
+        twice = [item for item in checked if checked.count(item) > 1] if isinstance(checked, list) else []
+        if twice:
+            raise ReproError(f"parameter {self.name}: {twice[0]!r} is given twice: {self.meaning}")
+        return checked
 
     def _type(self) -> Any:
         match = re.fullmatch(r"list\[(\w+)\]", self.annotation)
@@ -76,6 +84,9 @@ class Parameter:
         if kind is str and self.bounds:  # [auto | cpu | cuda]: one of the named words
             kind = Literal[tuple(word.strip() for word in self.bounds.split("|"))]
         elif kind in (int, float):
+            whole = kind is float or all(float(number).is_integer() for _, number in _RANGE.findall(self.bounds))
+            if self.bounds and not (_RANGES.fullmatch(self.bounds) and whole):
+                raise ReproError(f"parameter {self.name}: the range [{self.bounds}] is not read; write [>= 2, < 10]")
             limits: dict[str, Any] = {_BOUNDS[sign]: float(number) for sign, number in _RANGE.findall(self.bounds)}
             if kind is float:
                 limits["allow_inf_nan"] = False
@@ -106,17 +117,24 @@ def read(path: Path) -> dict[str, Parameter]:
 
 
 def _parse(source: str, where: str) -> dict[str, Parameter]:
+    try:
+        statements = ast.parse(source).body
+    except SyntaxError as error:  # a magic is one too
+        raise ReproError(f"{where}: line {error.lineno} of the parameters cell is not Python: {error.msg}") from None
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(StringIO(source).readline)
         if token.type == tokenize.COMMENT
     }
     parameters = {}
-    for statement in ast.parse(source).body:
+    for statement in statements:
         try:
-            assert isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name)
-            default = ast.literal_eval(statement.value)  # type: ignore[arg-type]
-        except (AssertionError, ValueError):
+            if not (
+                isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value
+            ):
+                raise ValueError
+            default = ast.literal_eval(statement.value)
+        except ValueError:
             line = ast.get_source_segment(source, statement)
             raise ReproError(f"{where}: not an annotated literal in the parameters cell: {line}") from None
         name = statement.target.id
@@ -151,13 +169,17 @@ def profile_values(project: Project, profile: str) -> dict[str, dict[str, Any]]:
     if profile not in PROFILES:
         raise ReproError(f"unknown profile {profile!r}; choose one of {', '.join(PROFILES)}")
     path = project.notebooks / "profiles" / f"{profile}.toml"
-    if profile == DEFAULT_PROFILE or not path.is_file():
+    if profile == DEFAULT_PROFILE:
         return {}
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
+    except FileNotFoundError:  # without it, laptop values would be filed under this profile's name
+        raise ReproError(f"{project.shown(path)} is not there: it says what the {profile} profile changes") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReproError(f"{project.shown(path)}: {error}") from None
-    for name in values:
+    for name, changes in values.items():
+        if not isinstance(changes, dict):
+            raise ReproError(f"{project.shown(path)}: {name} = {changes!r} stands under no notebook's name, [notebook]")
         try:
             project.notebook(name)
         except ReproError as error:

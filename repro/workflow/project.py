@@ -69,8 +69,10 @@ class Project:
 
     def notebook(self, name: str) -> Path:
         """Path of the notebook called `name` (with or without folder and suffix); ReproError names the known ones."""
-        path = self.notebooks / f"{Path(name).name.removesuffix('.ipynb')}.ipynb"
-        if not path.is_file():
+        asked = Path(name)
+        path = self.notebooks / f"{asked.name.removesuffix('.ipynb')}.ipynb"
+        elsewhere = asked.name != name and asked.with_suffix(".ipynb").resolve() != path.resolve()
+        if elsewhere or not path.is_file():
             known = ", ".join(p.stem for p in self.all_notebooks()) or "none"
             raise ReproError(f"unknown notebook {name!r}; notebooks/ holds: {known}")
         return path

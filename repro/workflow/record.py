@@ -9,24 +9,26 @@ Everything is written to a folder beside the target, which takes the target's pl
 """
 
 import hashlib
+import io
 import json
 import math
 import os
 import platform
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 import pandas as pd
 from IPython.display import Image
 from matplotlib.figure import Figure
@@ -131,7 +133,9 @@ class Record:
         declared = parameters.read(project.notebook(notebook))
         values = {name: namespace[name] for name in declared}
         parameters.resolve(declared, [("in the notebook", values)], notebook)
-        target = (project.root / values["output_dir"]).resolve()
+        target = Path(os.path.normpath(project.root / values["output_dir"]))  # a link is not followed
+        if RUN_VARIABLE not in os.environ:  # the runner has seen to its own
+            refuse_to_replace(target)
         return cls(project, Context.current(project, notebook, target), target, values)
 
     @property
@@ -154,7 +158,8 @@ class Record:
             figure.text(0.5, 0.5, "smoke run: not evidence", color="0.5", alpha=0.5, fontsize=16, rotation=20,
                         ha="center", va="center")  # fmt: skip
         frame.to_csv(self.staging / f"{name}.csv", index=False, lineterminator="\n")
-        with matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
+        # A user's matplotlibrc has no say: fonts, savefig.* and the like are matplotlib's own.
+        with matplotlib.style.context("default"), matplotlib.rc_context({"svg.hashsalt": name, "svg.fonttype": "path"}):
             figure.savefig(self.staging / f"{name}.png", dpi=150)
             figure.savefig(self.staging / f"{name}.svg", metadata={"Date": None})
         self.figures.append({"name": name, "caption": caption})
@@ -291,7 +296,70 @@ def load_results(folder: Path) -> dict[str, Any] | None:
         results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return results
     except ValueError as error:
-        raise ReproError(f"{path} is damaged ({error}); run its notebook again with --force") from None
+        raise ReproError(f"{path} is damaged ({error}); delete its folder and run the notebook again") from None
+
+
+def check_results(
+    results: Mapping[str, Any], read: Callable[[str], bytes | None], registry: Mapping[str, claims.Claim]
+) -> None:
+    """ReproError unless a record says what follows from it: nobody types a verdict.
+
+    Every file has the recorded hash. Every measurement was judged by the criterion that the registry now states, its
+    verdict follows from its interval, and the numbers are those of the verdict tables beside it. No claim of the
+    notebook is left out, unless the run had parameters of its own.
+
+    Arguments:
+        results: the record.
+        read: content of a file beside it, None where there is none.
+        registry: every claim by id.
+    """
+    for name, sha in results["outputs"].items():
+        content = read(name)
+        if content is None or hashlib.sha256(content).hexdigest() != sha:
+            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
+    verdicts: dict[str, list[claims.Verdict]] = {}
+    for measured in results["measurements"]:
+        name = f"{measured['claim']} {measured['part']}".strip()
+        if measured["claim"] not in registry:
+            raise ReproError(f"{measured['claim']} is not in the registry any more")
+        criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
+        if measured["criterion"] != str(criterion):
+            raise ReproError(f"{name} was judged by {measured['criterion']}, the registry now says {criterion}")
+        low, high = (math.nan if end is None else end for end in measured["interval"])
+        judged = claims.Verdict.INCONCLUSIVE if measured["withheld"] else criterion.judge((low, high))
+        if measured["verdict"] != (NOT_JUDGED if results["profile"] == "smoke" else judged):
+            raise ReproError(
+                f"{name} is recorded as {measured['verdict']!r}, from its interval follows {str(judged)!r}"
+            )
+        verdicts.setdefault(measured["claim"], []).append(judged)
+    follows = {} if results["profile"] == "smoke" else {name: claims.combine(parts) for name, parts in verdicts.items()}
+    if results["claims"] != follows:
+        raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
+    if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
+        parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
+        for claim in claims.of_notebook(registry, results["notebook"]):
+            absent = [part for part in claim.expected_parts(results["profile"]) if (claim.id, part) not in parts]
+            if absent:
+                raise ReproError(f"{claim.id} {absent[0]}".strip() + " is not measured in it")
+    _check_verdict_tables(results, read)
+
+
+def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
+    """The tables that the forests draw hold the measurements a second time."""
+    measured = {(m["claim"], m["part"]): m for m in results["measurements"]}
+    for name in (name for name in results["outputs"] if name.startswith("verdicts") and name.endswith(".csv")):
+        for row in pd.read_csv(io.BytesIO(read(name) or b"")).fillna({"part": ""}).itertuples(index=False):
+            m = measured.get((row.claim, row.part))
+            said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
+            drawn: list[Any] = [row.estimate, row.lower, row.upper, row.n, row.verdict]
+            same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
+            if not all(same):
+                raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")
+
+
+def reader(folder: Path) -> Callable[[str], bytes | None]:
+    """A function that gives the content of a file in `folder`, None where there is none."""
+    return lambda name: (folder / name).read_bytes() if (folder / name).is_file() else None
 
 
 def intact(folder: Path, results: Mapping[str, Any]) -> bool:
@@ -314,10 +382,45 @@ def new_staging(target: Path) -> Path:
     return folder
 
 
+def remove_stale_staging(target: Path) -> None:
+    """Remove the staging folders of runs into `target` that were killed; those of other notebooks are left alone."""
+    pattern = re.compile(rf"\.{re.escape(target.name)}-[0-9a-f]{{8}}\.new")
+    for path in target.parent.iterdir():
+        if pattern.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def refuse_to_replace(target: Path) -> None:
+    """ReproError unless results may take the place of `target`, for what is replaced is deleted.
+
+    It must be absent, an empty folder, or a folder with no other files than those that its own record lists.
+    """
+    link = next((path for path in (target, target.parent) if path.is_symlink()), None)
+    if link is not None:
+        raise ReproError(f"{link} is a symbolic link; results are not written through one, name the folder itself")
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ReproError(f"{target} is a file; results need a folder of their own")
+    found = {path.name for path in target.iterdir()}
+    if not found:
+        return
+    results = load_results(target)
+    listed = results.get("outputs") if isinstance(results, dict) else None
+    foreign = sorted(found - {RESULTS, *(listed if isinstance(listed, dict) else ())})
+    if not isinstance(listed, dict) or foreign:
+        what = f"holds {foreign[0]!r}, which" if foreign else f"holds a {RESULTS} that"
+        raise ReproError(f"{target} {what} no run left there; results would replace the whole folder, name another one")
+
+
 def publish(staging: Path, target: Path) -> None:
-    """Put a finished folder in the place of `target`: the old one steps aside, and comes back if anything fails."""
+    """Put a finished folder in the place of `target`: the old one steps aside, and comes back if anything fails.
+
+    Raises ReproError, and moves nothing, when `target` holds anything but earlier results.
+    """
     old = target.parent / f".{target.name}.old"
     restore(target)
+    refuse_to_replace(target)
     if target.exists():
         target.rename(old)
     try:
@@ -334,6 +437,7 @@ def restore(target: Path) -> None:
     if old.exists() and not target.exists():
         old.rename(target)
     elif old.exists():
+        refuse_to_replace(old)
         shutil.rmtree(old)
 
 

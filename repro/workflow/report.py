@@ -1,5 +1,6 @@
 """Results into one page, figures/index.html, and the verdict table between the README's markers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from repro.workflow import claims, record
 from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
 from repro.workflow.parameters import DEFAULT_PROFILE
-from repro.workflow.project import Project, between_markers, write_text
+from repro.workflow.project import Project, ReproError, between_markers, write_text
 
 NOT_RUN = "not run"
 SHOWN_PROFILES = ("paper", DEFAULT_PROFILE)  # the fullest finished run judges a claim; smoke never does
@@ -63,13 +64,22 @@ class Page:
         return record.is_pinned(self.results)
 
 
-def last_results(project: Project, notebook: str) -> dict[str, Any] | None:
+def results_of(project: Project, profile: str, notebook: str, registry: Mapping[str, Claim]) -> dict[str, Any] | None:
+    """Results that may be shown, None where there are none; ReproError names a record that `check_results` refuses."""
+    folder = project.figures / profile / notebook
+    results = record.load_results(folder)
+    if results is not None:
+        try:
+            record.check_results(results, record.reader(folder), registry)
+        except ReproError as error:
+            raise ReproError(f"{project.shown(folder)} is refused: {error}; run its notebook again") from None
+    return results
+
+
+def last_results(project: Project, notebook: str, registry: Mapping[str, Claim]) -> dict[str, Any] | None:
     """The results that judge a notebook's claims: those of the fullest profile that was run."""
-    for profile in SHOWN_PROFILES:
-        results = record.load_results(project.figures / profile / notebook)
-        if results is not None:
-            return results
-    return None
+    found = (results_of(project, profile, notebook, registry) for profile in SHOWN_PROFILES)
+    return next((results for results in found if results is not None), None)
 
 
 def entry(claim: Claim, results: dict[str, Any] | None) -> Entry:
@@ -111,7 +121,8 @@ def _number(value: float | None) -> str:
 def entries(project: Project) -> list[Entry]:
     """Every claim of the registry beside its last results."""
     registry = claims.load(project)
-    results = {name: last_results(project, name) for name in {claim.notebook for claim in registry.values()}}
+    notebooks = {claim.notebook for claim in registry.values()}
+    results = {name: last_results(project, name, registry) for name in notebooks}
     return [entry(claim, results[claim.notebook]) for claim in registry.values()]
 
 
@@ -122,7 +133,7 @@ def pages(project: Project) -> list[Page]:
     for profile in reversed(SHOWN_PROFILES):
         for notebook in project.all_notebooks():
             folder = project.figures / profile / notebook.stem
-            results = record.load_results(folder)
+            results = results_of(project, profile, notebook.stem, registry)
             if results:
                 shown = [entry(claim, results) for claim in claims.of_notebook(registry, notebook.stem)]
                 found.append(

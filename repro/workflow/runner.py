@@ -183,12 +183,16 @@ def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: s
         return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error.strerror}")
     try:
         record.restore(plan.target)
+        record.refuse_to_replace(plan.target)
         skip, why = _last_run(project, plan)
         if skip and not force:
             lock.release()
             return Outcome(plan, "skipped", why)
         return _Run(project, plan, lock, limits, cluster, "forced" if force else why)
-    except (OSError, ReproError) as error:
+    except ReproError as error:
+        lock.release()
+        return Outcome(plan, "failed", str(error))
+    except OSError as error:
         lock.release()
         return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error}")
 
@@ -202,10 +206,10 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
     file = _finished_file(project, plan)
     try:
         last = json.loads(file.read_text(encoding="utf-8"))
-        run_id, known, ended = last["run_id"], last["inputs"], last["ended"]
+        run_id, known, ended = last["run_id"], dict(last["inputs"]), last["ended"]
     except FileNotFoundError:
         return False, "no finished run in the local cache"
-    except (ValueError, KeyError, OSError):
+    except (ValueError, KeyError, TypeError, OSError):
         return False, "the note of the last run is damaged"
     changed = [kind for kind, value in plan.inputs.items() if known.get(kind) != value]
     if changed:
@@ -226,8 +230,7 @@ class _Run:
         self.project, self.plan, self.lock, self.limits, self.why = project, plan, lock, limits, why
         self.started = clock()
         self.cell, self.cell_started = "", self.started
-        for stale in plan.target.parent.glob(f".{plan.target.name}-*.new"):  # of a run that was killed
-            shutil.rmtree(stale, ignore_errors=True)
+        record.remove_stale_staging(plan.target)
         self.staging = record.new_staging(plan.target)
         self.folder = project.cache / "active" / uuid.uuid4().hex
         self.folder.mkdir(parents=True)
@@ -254,6 +257,7 @@ class _Run:
             RUN_VARIABLE: str(file),
             sweep.PROGRESS_VARIABLE: str(self.progress),
             "REPRO_CACHE": str(project.cache),
+            "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
         }  # fmt: skip
         if cluster:
             environment[sweep.CLUSTER_VARIABLE] = cluster
@@ -335,6 +339,8 @@ class _Run:
             record.publish(self.staging, self.plan.target)
             note = {"run_id": self.context.run_id, "inputs": self.plan.inputs, "ended": record.now()}
             write_text(_finished_file(self.project, self.plan), json.dumps(note))
+        except ReproError as error:
+            return Outcome(self.plan, "failed", str(error), self.seconds)
         except OSError as error:
             where = self.project.shown(self.plan.target)
             return Outcome(self.plan, "failed", f"cannot write {where}: {error.strerror}", self.seconds)

@@ -161,7 +161,12 @@ def _end_once(owner: int) -> None:
 def _backend(address: str, expected: Mapping[str, str] | None) -> AbstractContextManager[Any]:
     if not address or expected is None:
         return nullcontext()
-    refuse_other_arithmetic(connect(address), expected)
+    client = connect(address)
+    try:
+        refuse_other_arithmetic(client, expected)
+    except ReproError:
+        client.close()
+        raise
     backend: AbstractContextManager[Any] = joblib.parallel_config(backend="dask", wait_for_workers_timeout=60)
     return backend
 
@@ -219,25 +224,33 @@ class _Store:
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
     def load(self, config: Mapping[str, Any]) -> Rows | None:
+        """The rows of this very cell, None where it was not finished; ReproError where a folder is in its place."""
         path = self.path(config)
-        if not path.is_file():
-            return None
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            rows: Rows = stored["rows"]
-            if stored["sha256"] == _sha256(rows):
+            rows: Rows = stored.pop("rows")
+            if stored == self._label(config, rows):
                 return rows
-        except (ValueError, KeyError, TypeError, OSError):
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            raise ReproError(f"{path} is a folder where a finished cell belongs; remove it") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
             pass
         tell(f"cache: {path.name} of {self.identity} is damaged; this cell is computed again")
         return None
 
     def save(self, config: Mapping[str, Any], rows: Rows) -> Rows:
         """Store the rows and return them as a later run would read them."""
-        record = {"cell": self.identity, "config": dict(config), "sha256": _sha256(rows), "rows": rows}
-        write_text(self.path(config), json.dumps(record))
+        write_text(self.path(config), json.dumps(self._label(config, rows) | {"rows": rows}))
         plain: Rows = json.loads(json.dumps(rows))
         return plain
+
+    def _label(self, config: Mapping[str, Any], rows: Rows) -> dict[str, Any]:
+        """What a finished cell says of itself: a file that was copied from another, or edited, says otherwise."""
+        asked = json.loads(json.dumps(dict(config)))
+        text = json.dumps([self.identity, asked, rows], sort_keys=True)
+        return {"cell": self.identity, "config": asked, "sha256": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def code_hash(cell: Cell) -> str:
@@ -247,10 +260,6 @@ def code_hash(cell: Cell) -> str:
     if own.is_file() and own not in files:
         files.append(own)
     return digest(files, *(f"{name}=={version(name)}" for name in NUMERICS))
-
-
-def _sha256(rows: Rows) -> str:
-    return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass

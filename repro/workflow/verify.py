@@ -281,15 +281,24 @@ def band_differences(project: Project, results: Mapping[str, Any]) -> list[Diffe
 def verify(project: Project, notebooks: Sequence[str], profile: str, against: str) -> dict[str, Comparison]:
     """Comparisons by notebook: the work tree's results with `against`, and with their bands."""
     names = list(notebooks) or [path.stem for path in project.all_notebooks()]
+    registry = claims.load(project)
     report = {}
     for name in names:
         notebook = project.notebook(name).stem
         fresh = Folder(project.figures / profile / notebook)
         comparison = compare(fresh, source(project, against, profile, notebook))
         results = _results(fresh)
-        outside = band_differences(project, results) if results else []
-        report[notebook] = replace(comparison, differences=comparison.differences + outside)
+        own = [*_refused(fresh, results, registry), *band_differences(project, results)] if results else []
+        report[notebook] = replace(comparison, differences=comparison.differences + own)
     return report
+
+
+def _refused(fresh: Source, results: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> list[Difference]:
+    try:
+        record.check_results(results, fresh.read, registry)
+    except ReproError as error:
+        return [Difference(record.RESULTS, f"is refused: {error}")]
+    return []
 
 
 def _results(where: Source) -> dict[str, Any] | None:

@@ -1,0 +1,91 @@
+"""A record says what follows from it, or is refused by name: verdicts typed by hand, numbers moved, files exchanged."""
+
+import copy
+import json
+
+import pytest
+
+from repro.workflow import claims, record
+from repro.workflow.project import PACKAGE, Project, ReproError
+
+PROJECT = Project(PACKAGE.parent)
+REGISTRY = claims.load(PROJECT)
+FOLDERS = [path.parent for profile in ("laptop", "paper") for path in PROJECT.figures.glob(f"{profile}/*/results.json")]
+
+
+def check(folder, results, read=None):
+    record.check_results(results, read or record.reader(folder), REGISTRY)
+
+
+def forgeries(results):
+    """(what, forged record)"""
+
+    def forged(change, what):
+        edited = copy.deepcopy(results)
+        change(edited)
+        return what, edited
+
+    for i, measured in enumerate(results["measurements"]):
+        for verdict in {"reproduced", "not reproduced", "inconclusive", "partial", "splendid"} - {measured["verdict"]}:
+            yield forged(lambda r, i=i, v=verdict: r["measurements"][i].update(verdict=v), "verdict")
+        yield forged(lambda r, i=i: r["measurements"][i].update(estimate=0.123), "estimate")
+        yield forged(lambda r, i=i: r["measurements"][i].update(interval=[1e6, 2e6]), "interval")
+        yield forged(lambda r, i=i: r["measurements"][i].update(n=10**6), "n")
+        yield forged(lambda r, i=i: r["measurements"][i].update(criterion="> 0.001"), "criterion")
+        yield forged(lambda r, i=i: r["measurements"].pop(i), "measurement")
+    for claim, verdict in results["claims"].items():
+        other = "inconclusive" if verdict == "reproduced" else "reproduced"
+        yield forged(lambda r, c=claim, v=other: r["claims"].update({c: v}), "claim")
+    for name in results["outputs"]:
+        yield forged(lambda r, n=name: r["outputs"].update({n: "0" * 64}), "hash")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_committed_records_hold_and_every_forgery_of_them_is_refused(folder):
+    results = record.load_results(folder)
+    check(folder, results)
+    tried = 0
+    for what, edited in forgeries(results):
+        tried += 1
+        try:
+            check(folder, edited)
+        except ReproError:
+            continue
+        pytest.fail(f"{what} of {edited['notebook']} passed: {edited['measurements']}")
+    assert tried > 5 * len(results["measurements"])
+    print(f"{folder.parent.name} {folder.name}: {tried} forgeries, {tried} refused")
+
+
+def test_a_missing_file_is_named():
+    results = record.load_results(FOLDERS[0])
+    with pytest.raises(ReproError, match=r"\.\w+ is missing"):
+        check(FOLDERS[0], results, lambda name: None)
+
+
+@pytest.mark.parametrize("verdict", ["not reproduced", "splendid"])
+def test_a_typed_verdict_is_refused_wherever_it_would_be_shown(toy, verdict):
+    assert toy.repro("run").returncode == 0
+    (toy.root / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
+    toy.commit("results")
+    file = toy.results / "results.json"
+    results = json.loads(file.read_text())
+    results["measurements"][0]["verdict"] = results["claims"]["toy.slope"] = verdict
+    file.write_text(json.dumps(results))
+    for command in ("verify", "list", "report"):
+        run = toy.repro(command)
+        assert run.returncode == 1 and "Traceback" not in run.stderr
+        assert (
+            f"toy.slope is recorded as '{verdict}', from its interval follows 'reproduced'" in run.stdout + run.stderr
+        )
+    assert verdict not in (toy.root / "README.md").read_text()
+
+
+def test_a_criterion_that_changed_after_the_run_does_not_keep_its_verdict(toy):
+    assert toy.repro("run").returncode == 0
+    toy.claims.write_text(toy.claims.read_text().replace("value = 1.0, within = 0.1", "value = 1.0, within = 0.01"))
+    refused = toy.repro("list")
+    assert refused.returncode == 1
+    assert (
+        "figures/laptop/toy is refused: toy.slope was judged by 1 ± 0.1, the registry now says 1 ± 0.01"
+        in refused.stderr
+    )
