@@ -29,6 +29,7 @@ from repro.models.ensemble import glorot_ensemble
 from repro.training.ensemble import training_epochs
 from repro.training.flow import hinge_flow
 from repro.training.kernel import hard_margin_svm
+from repro.training.sgd import train_to_margin
 from repro.workflow import arithmetic
 
 ROUNDS = 3
@@ -44,9 +45,19 @@ def kernel_machine() -> None:
     hard_margin_svm(relu_ntk(train.inputs), train.labels)
 
 
-def convolutional_jacobian() -> None:
+def pictures(count: int) -> torch.Tensor:
     images = load("fashion-mnist-sample", "train").images
-    jacobian(MobileNetwork(5, np.random.default_rng(0)), torch.from_numpy(standardised(images[:64], images.mean(0))))
+    return torch.from_numpy(standardised(images[:count], images.mean(0)))
+
+
+def convolutional_jacobian() -> None:
+    jacobian(MobileNetwork(5, np.random.default_rng(0)), pictures(64))
+
+
+def convolutional_training() -> None:
+    labels = torch.from_numpy(np.random.default_rng(1).choice([-1.0, 1.0], 320).astype(np.float32))
+    network, order = MobileNetwork(5, np.random.default_rng(0)), np.random.default_rng(2)
+    train_to_margin(network, pictures(320), labels, 1e-3, order, epoch_limit=3)
 
 
 def ensemble() -> None:
@@ -71,6 +82,7 @@ PATHS: dict[str, Callable[[], None]] = {
     "hinge flow, 512 points, 300 neurons": flow,
     "NTK and SVM, 1024 points": kernel_machine,
     "convolutional Jacobian, 64 images": convolutional_jacobian,
+    "convolutional net, 3 epochs of 320 images": convolutional_training,
     "12 classifiers, 5 epochs": ensemble,
     "neighbour graphs, 2000 points, k = 10, 50, 350": graphs,
     "float32 products, 1500 by 1500": matrix_product,
