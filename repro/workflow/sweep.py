@@ -17,6 +17,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -123,7 +124,9 @@ def _compute(cell: Cell, tasks: Sequence[tuple[int, dict[str, Any]]], workers: i
         return
     owner = None if address else os.getpid()
     expected = arithmetic.fingerprint() if address else None  # a local worker inherits it
-    with _backend(address, expected):
+    with _backend(address, expected), warnings.catch_warnings():
+        # joblib replaces a worker whose memory has grown: nothing is lost, and a notebook should not differ by it
+        warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
         parallel = joblib.Parallel(n_jobs=-1 if address else workers, return_as="generator_unordered", batch_size=1)
         yield from parallel(joblib.delayed(_guarded)(cell, index, config, owner, expected) for index, config in tasks)
 
