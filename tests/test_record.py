@@ -4,7 +4,9 @@ import getpass
 import json
 import math
 import os
+import shutil
 import socket
+import subprocess
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -166,6 +168,20 @@ def test_the_tree_is_dirty_when_code_changed_but_not_when_results_did(toy):
     assert recording.git_state(project)["dirty"] is False
     (toy.root / "toy_cells.py").write_text("x")
     assert recording.git_state(project)["dirty"] is True
+
+
+def test_the_commit_is_that_of_the_checkout_and_of_no_other_repository(toy, tmp_path_factory, monkeypatch):
+    commit = recording.git_state(Project(toy.root))["commit"]
+    other = tmp_path_factory.mktemp("other")
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=t", "-c", "user.email=t", "commit", "-q", "--allow-empty", "-m", "x"],
+    ):
+        subprocess.run(["git", "-C", str(other), *words], check=True)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert recording.git_state(Project(toy.root))["commit"] == commit
+    unpacked = shutil.copytree(toy.root, other / "unpacked", ignore=shutil.ignore_patterns(".git"))
+    assert recording.git_state(Project(unpacked)) == {"commit": None, "dirty": None}
 
 
 def test_wrong_parameters_are_refused_by_hand_too(toy, monkeypatch):

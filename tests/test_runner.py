@@ -8,6 +8,9 @@ import nbformat
 import pytest
 from conftest import FINISH, SETUP, SWEEP, write_notebook
 
+from repro.workflow import runner
+from repro.workflow.project import Project, ReproError
+
 
 def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
     run = toy.repro("run")
@@ -102,6 +105,29 @@ def test_notebooks_side_by_side(toy):
     run = toy.repro("run", "--jobs", "3")
     assert run.returncode == 0, run.stdout
     assert run.stdout.count(": ran after") == 3
+
+
+def test_another_checkout_than_the_commands_own_is_refused(toy):
+    (toy.root / "repro" / "__init__.py").touch()
+    with pytest.raises(ReproError, match=r"this command belongs to the checkout .*, but .* has a package of its own"):
+        runner.make_plans(Project(toy.root), ["toy"], "laptop", {}, None)
+
+
+def test_the_kernel_is_this_interpreter_whatever_kernels_are_installed(toy, tmp_path_factory):
+    data = tmp_path_factory.mktemp("jupyter")
+    spec = data / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(
+        json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "x", "language": "python"})
+    )
+    run = toy.repro("run", JUPYTER_PATH=str(data), JUPYTER_PREFER_ENV_PATH="0")
+    assert run.returncode == 0, run.stdout
+
+
+def test_lock_files_of_editors_are_no_notebooks(toy):
+    (toy.root / "notebooks" / ".#toy.ipynb").symlink_to("ada@laptop.1234")
+    (toy.root / "notebooks" / "folder.ipynb").mkdir()
+    assert [path.name for path in Project(toy.root).all_notebooks()] == ["toy.ipynb"]
 
 
 def test_a_users_start_up_files_do_not_run_in_a_notebook(toy, tmp_path_factory):

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -138,6 +139,21 @@ def test_a_band_that_is_declared_as_missed_is_said_with_its_reason_and_no_differ
     assert "lies outside its band [1.5, 1.6]" in page and "set too high" in page
     done.claims.write_text(missed.replace("[1.5, 1.6]", "[0.99, 1.01]"))
     assert "is declared to miss its band, and lies in it" in done.repro("verify").stdout
+
+
+def test_a_copy_inside_a_larger_repository_is_verified_there(done, tmp_path_factory):
+    larger = tmp_path_factory.mktemp("larger")
+    copy = shutil.copytree(done.root, larger / "papers" / "toy", ignore=shutil.ignore_patterns(".git", ".repro"))
+    git = ["git", "-C", str(larger), "-c", "user.name=t", "-c", "user.email=t"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        subprocess.run([*git, *words], check=True)
+    assert not any(found.differences for found in verify.verify(Project(copy), ["toy"], "laptop", "HEAD").values())
+
+
+def test_a_revision_without_git_is_one_clear_error(done, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ReproError, match="--against HEAD: no such folder, and git is not installed"):
+        verify.verify(Project(done.root), ["toy"], "laptop", "HEAD")
 
 
 def test_verify_says_what_is_missing(done):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import papermill
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
@@ -27,13 +28,23 @@ NOTEBOOK = "notebook.ipynb"
 
 
 class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
-    """A kernel on sockets of the file system: TCP ports are open to the machine, and parallel kernels race for them."""
+    """A kernel of this very interpreter, on sockets of the file system.
+
+    A kernelspec called python3 could be another environment's. TCP ports are open to the machine, and parallel kernels
+    race for them.
+    """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.transport = "ipc"
         self.socket_folder = tempfile.mkdtemp(prefix="repro-")  # short: a socket path has about 100 characters
         self.ip = f"{self.socket_folder}/k"
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This interpreter, whatever kernels are installed."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, display_name="Python 3", language="python")
 
     def cleanup_resources(self, restart: bool = False) -> None:
         """Remove the sockets with the kernel."""

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -13,6 +14,16 @@ from tempfile import NamedTemporaryFile
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
+
+# Variables by which git takes another repository than that of the folder.
+OTHER_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+)
 
 
 class ReproError(Exception):
@@ -78,8 +89,13 @@ class Project:
         return path
 
     def all_notebooks(self) -> list[Path]:
-        """Every notebook, by name."""
-        return sorted(self.notebooks.glob("*.ipynb"))
+        """Every notebook, by name; an editor's lock file is none."""
+        return sorted(path for path in self.notebooks.glob("[!.]*.ipynb") if path.is_file())
+
+    def git(self, *words: str) -> subprocess.CompletedProcess[bytes]:
+        """A git command in this checkout, in no other repository that the environment may name."""
+        environment = {name: value for name, value in os.environ.items() if name not in OTHER_REPOSITORY}
+        return subprocess.run(["git", "-C", str(self.root), *words], env=environment, capture_output=True, check=False)
 
     def shown(self, path: Path) -> str:
         """`path` as records and messages show it: relative to the checkout where it lies inside."""

@@ -17,7 +17,6 @@ import platform
 import re
 import resource
 import shutil
-import subprocess
 import sys
 import time
 import uuid
@@ -447,17 +446,20 @@ def now() -> str:
 
 
 def git_state(project: Project) -> dict[str, Any]:
-    """Commit of the checkout and whether its code differed from it (results and README are generated, so not asked)."""
+    """Commit of the checkout and whether its code differed from it (results and README are generated, so not asked).
 
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(project.root), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
+    Nothing is known where there is no git, or where the repository is another one around the checkout that does not
+    track it, as around an unpacked archive.
+    """
     try:
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--", ".", *GENERATED))}
-    except (OSError, subprocess.CalledProcessError):
+        head = project.git("rev-parse", "HEAD")
+        tracked = project.git("ls-files", "--error-unmatch", "--", str(project.claims))
+        status = project.git("status", "--porcelain", "--", ".", *GENERATED)
+    except OSError:
         return {"commit": None, "dirty": None}
+    if any(command.returncode for command in (head, tracked, status)):
+        return {"commit": None, "dirty": None}
+    return {"commit": head.stdout.decode().strip(), "dirty": bool(status.stdout.strip())}
 
 
 def provenance(project: Project, context: Context, values: Mapping[str, Any]) -> dict[str, Any]:

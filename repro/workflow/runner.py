@@ -81,6 +81,11 @@ def make_plans(
     never replaces a declared result; with `out` to that folder.
     """
     claims.load(project)  # a broken registry is told now, not after the run
+    if PACKAGE.parent != project.root and (project.root / "repro" / "__init__.py").is_file():
+        raise ReproError(
+            f"this command belongs to the checkout {PACKAGE.parent}, but {project.root} has a package of its own, "
+            "which its notebooks would load: run `python -m repro.workflow.cli` there, or install that checkout"
+        )
     by_notebook = parameters.profile_values(project, profile)
     paths = [project.notebook(name) for name in dict.fromkeys(names)] or project.all_notebooks()
     overrides = sorted(set(settings) - set(parameters.PLUMBING))

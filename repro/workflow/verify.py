@@ -9,7 +9,6 @@ verdict, a column that has 95 % intervals may leave one in twenty of them, and w
 import io
 import json
 import math
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -76,8 +75,7 @@ class Revision:
 
     def read(self, name: str) -> bytes | None:
         """Content of the file in that revision, None where there is none."""
-        command = ["git", "-C", str(self.project.root), "show", f"{self.revision}:{self.path}/{name}"]
-        shown = subprocess.run(command, capture_output=True, check=False)
+        shown = self.project.git("show", f"{self.revision}:./{self.path}/{name}")
         return shown.stdout if shown.returncode == 0 else None
 
 
@@ -85,11 +83,12 @@ def source(project: Project, against: str, profile: str, notebook: str) -> Sourc
     """The reference named by `against`: a folder laid out as figures/ is, or a git revision."""
     if Path(against).is_dir():
         return Folder(Path(against) / profile / notebook)
-    known = subprocess.run(
-        ["git", "-C", str(project.root), "rev-parse", "--verify", "--quiet", f"{against}^{{commit}}"],
-        capture_output=True,
-        check=False,
-    )
+    try:
+        known = project.git("rev-parse", "--verify", "--quiet", f"{against}^{{commit}}")
+    except OSError:
+        raise ReproError(
+            f"--against {against}: no such folder, and git is not installed to ask for a revision"
+        ) from None
     if known.returncode != 0:
         raise ReproError(f"--against {against}: neither a folder nor a git revision of this checkout")
     return Revision(project, against, f"figures/{profile}/{notebook}")
