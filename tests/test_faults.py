@@ -106,6 +106,7 @@ def test_a_limit_ends_the_cell_that_passes_it_and_leaves_the_earlier_results(don
     write_notebook(done.notebook, SETUP, f"open({str(running)!r}, 'w').close(); import time; time.sleep(600)", FINISH)
     monkeypatch.setattr(runner, "clock", lambda: 1e4 * next(looks) if running.exists() else 0.0)
     monkeypatch.chdir(done.root)  # where the cells of the toy notebook are
+    monkeypatch.delenv("REPRO_CACHE", raising=False)
     project = Project(done.root)
     plans = runner.make_plans(project, ["toy"], "laptop", {}, None)
     (outcome,) = runner.run(project, plans, Console(quiet=True), force=True, limits=limits)
