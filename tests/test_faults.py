@@ -1,11 +1,14 @@
 """Bad days: each ends in one clear message, a non-zero exit, and the earlier results as they were."""
 
 import itertools
+import json
 import os
+import platform
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -164,7 +167,8 @@ def descendants(process: subprocess.Popen) -> list[psutil.Process]:
 )
 def test_a_killed_run_goes_on_where_it_stopped(toy, finished, how, code, after_cells, workers):
     log = toy.root / "log"
-    environment = {"TOY_LOG": str(log), "TOY_SLEEP": "0.2"}
+    temporary = Path(tempfile.mkdtemp(prefix="t-"))  # of a short name, for the sockets in it
+    environment = {"TOY_LOG": str(log), "TOY_SLEEP": "0.2", "TMPDIR": str(temporary)}
     words = ["run", "--set", f"workers={workers}"]
     running = toy.start(*words, **environment)
     wait_for(lambda: lines(log) > after_cells)
@@ -182,12 +186,38 @@ def test_a_killed_run_goes_on_where_it_stopped(toy, finished, how, code, after_c
     saved = len(list((toy.root / ".repro" / "cells" / "row").glob("*.json")))
     assert saved >= after_cells - workers
     log.unlink()
-    again = toy.repro(*words, TOY_LOG=str(log))
+    again = toy.repro(*words, TOY_LOG=str(log), TMPDIR=str(temporary))
     assert again.returncode == 0, again.stdout
+    assert not list((toy.root / ".repro" / "active").iterdir()) and not list(temporary.glob("repro-*"))
+    shutil.rmtree(temporary)
     assert lines(log) == 12 - saved  # no finished cell was computed twice
     for name in ("values.csv", "values.png", "values.svg"):
         assert toy.content()[name] == finished.content()[name]
     assert not list(toy.root.glob("figures/*/.*.new"))
+
+
+def test_a_runner_killed_before_its_child_looks_for_it_leaves_nothing_running(toy):
+    running = toy.start("run", TOY_SLEEP="5")
+    wait_for(lambda: len(descendants(running)) > 0)
+    family = descendants(running)
+    running.kill()
+    running.wait()
+    wait_for(lambda: not any(process.is_running() and process.status() != "zombie" for process in family), seconds=60)
+
+
+def test_what_another_machine_or_a_living_run_has_in_the_cache_is_left_alone(toy):
+    def described(name, **run):
+        folder = toy.root / ".repro" / "active" / name
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps(run))
+
+    me = psutil.Process()
+    described("elsewhere", machine="another", runner=1, since=0.0)
+    described("alive", machine=platform.node(), runner=me.pid, since=me.create_time())
+    described("dead", machine=platform.node(), runner=me.pid, since=0.0)
+    described("damaged")
+    assert toy.repro("run").returncode == 0
+    assert sorted(path.name for path in (toy.root / ".repro" / "active").iterdir()) == ["alive", "elsewhere"]
 
 
 def test_a_kill_between_the_two_renames_of_publishing_loses_nothing(done):

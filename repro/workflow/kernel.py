@@ -20,7 +20,7 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from repro.workflow.project import ReproError, end_with_parent, write_text
+from repro.workflow.project import RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
 from repro.workflow.record import load_results
 from repro.workflow.sweep import PROGRESS_VARIABLE
 
@@ -38,6 +38,7 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
         super().__init__(**options)
         self.transport = "ipc"
         self.socket_folder = tempfile.mkdtemp(prefix="repro-")  # short: a socket path has about 100 characters
+        write_text(Path(os.environ[RUN_VARIABLE]).with_name(SOCKETS), self.socket_folder)  # for who clears up after us
         self.ip = f"{self.socket_folder}/k"
 
     @property
@@ -121,9 +122,10 @@ def _strip(path: Path, run: dict[str, Any]) -> None:
 def main() -> int:
     """Entry of the child process."""
     description = Path(sys.argv[1])
-    end_with_parent(os.getppid())
+    run = json.loads(description.read_text(encoding="utf-8"))
+    end_with_parent(run["runner"])  # by its number: it may be gone already
     try:
-        execute(json.loads(description.read_text(encoding="utf-8")))
+        execute(run)
     except ReproError as error:
         reason = str(error)
     except OSError as error:

@@ -14,6 +14,7 @@ from tempfile import NamedTemporaryFile
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
+SOCKETS = "sockets"  # the file beside it that names the folder of the kernel's sockets
 
 # Variables by which git takes another repository than that of the folder.
 OTHER_REPOSITORY = (

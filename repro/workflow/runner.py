@@ -26,7 +26,7 @@ from rich.live import Live
 from rich.table import Table
 
 from repro.workflow import arithmetic, claims, parameters, record, sweep
-from repro.workflow.project import PACKAGE, RUN_VARIABLE, Project, ReproError, digest, write_text
+from repro.workflow.project import PACKAGE, RUN_VARIABLE, SOCKETS, Project, ReproError, digest, write_text
 
 KERNEL_MODULE = "repro.workflow.kernel"
 # Seconds that a cell and a whole notebook may take, by profile.
@@ -138,6 +138,7 @@ def run(
 
     Ctrl-C or SIGTERM ends what runs, keeps what is finished, and raises KeyboardInterrupt.
     """
+    clear_remains(project)
     waiting = list(plans)
     active: list[_Run] = []
     outcomes: dict[str, Outcome] = {}
@@ -250,6 +251,9 @@ class _Run:
             "notebook": str(plan.path),
             "shown": project.shown(plan.path),
             "root": str(project.root),
+            "machine": platform.node(),
+            "runner": os.getpid(),
+            "since": psutil.Process().create_time(),
             "parameters": plan.parameters,
             "context": asdict(self.context),
         }
@@ -383,8 +387,32 @@ class _Run:
 
     def _clean(self) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder)
         self.lock.release()
+
+
+def _remove(active: Path) -> None:
+    """Remove the folder of a run that has ended, and the sockets that its kernel could not remove itself."""
+    try:
+        sockets = Path((active / SOCKETS).read_text(encoding="utf-8"))
+    except OSError:
+        pass
+    else:
+        if sockets.name.startswith("repro-"):
+            shutil.rmtree(sockets, ignore_errors=True)
+    shutil.rmtree(active, ignore_errors=True)
+
+
+def clear_remains(project: Project) -> None:
+    """Remove what runs of this machine left behind whose runner was killed; those that still run are left alone."""
+    for file in (project.cache / "active").glob("*/run.json"):
+        try:
+            run = json.loads(file.read_text(encoding="utf-8"))
+            if run["machine"] != platform.node() or psutil.Process(run["runner"]).create_time() == run["since"]:
+                continue
+        except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+            pass
+        _remove(file.parent)
 
 
 class _Meter:
