@@ -79,8 +79,9 @@ def test_make_takes_the_newest_python_that_runs(tmp_path):
         (tmp_path / name).write_text(script)
         (tmp_path / name).chmod(0o755)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    show = ["make", "-s", "-C", str(ROOT), "--eval", "show: ; @echo $(PYTHON)", "show"]
-    chosen = subprocess.run(show, env=environment, capture_output=True, text=True, check=True)
+    (tmp_path / "Makefile").write_text("include Makefile\nshow: ; @echo $(PYTHON)\n")
+    show = ["make", "-s", "-f", str(tmp_path / "Makefile"), "show"]
+    chosen = subprocess.run(show, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     assert chosen.stdout.strip() == str(tmp_path / "python3.12")
 
 
