@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import nbformat
@@ -80,6 +80,15 @@ def row(*, size, seed, scale):
     noise = np.random.default_rng([seed, size]).normal()
     return [{"size": size, "seed": seed, "value": scale * size * (1 + 1e-3 * noise)}]
 """
+
+
+def smoke_run(name: str, out: Path, root: Path, environment: Mapping[str, str]) -> Path:
+    """The results of a notebook of the checkout `root`, run at the smoke profile by a process of its own."""
+    words = ["run", name, "--profile", "smoke", "--force", "--out", str(out)]
+    command = [sys.executable, "-m", "repro.workflow.cli", *words]
+    run = subprocess.run(command, cwd=root, env=dict(environment), capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    return out / "smoke" / name
 
 
 def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import smoke_run
 from slow_cells import square
 
 from repro.workflow import arithmetic, sweep
@@ -173,19 +174,7 @@ def test_smoke_runs_give_the_committed_bytes_under_any_setting(setting, name, tm
     for variable in [key for key, value in SETTINGS[setting].items() if value is None]:
         environment.pop(variable, None)
     root = clone(tmp_path / "über allem") if setting.startswith("a path") else ROOT
-    command = [
-        sys.executable,
-        "-m",
-        "repro.workflow.cli",
-        "run",
-        name,
-        "--profile",
-        "smoke",
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    run = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    fresh = {path.name: path.read_bytes() for path in (tmp_path / "out" / "smoke" / name).glob("*.csv")}
+    results = smoke_run(name, tmp_path / "out", root, environment)
+    fresh = {path.name: path.read_bytes() for path in results.glob("*.csv")}
     assert fresh and fresh == {path.name: path.read_bytes() for path in (BASELINES / name).glob("*.csv")}
     assert all(len(pd.read_csv(BASELINES / name / file)) for file in fresh)

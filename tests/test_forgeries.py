@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from repro.workflow import claims, record
+from repro.workflow import claims, record, verify
 from repro.workflow.project import PACKAGE, Project, ReproError
 
 PROJECT = Project(PACKAGE.parent)
@@ -14,7 +14,7 @@ FOLDERS = [path.parent for profile in ("laptop", "paper") for path in PROJECT.fi
 
 
 def check(folder, results, read=None):
-    record.check_results(results, read or record.reader(folder), REGISTRY)
+    record.check_results(results, read or verify.Folder(folder).read, REGISTRY)
 
 
 def forgeries(results):

@@ -4,11 +4,11 @@
 """
 
 import json
-import subprocess
-import sys
+import os
 from pathlib import Path
 
 import pytest
+from conftest import smoke_run
 
 from repro.workflow import arithmetic, claims, parameters, record, verify
 from repro.workflow.project import PACKAGE, Project
@@ -44,21 +44,8 @@ def test_profiles_fit_the_notebooks(profile):
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_runs_at_the_smoke_profile_with_the_committed_numbers(name, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "repro.workflow.cli",
-        "run",
-        name,
-        "--profile",
-        "smoke",
-        "--force",
-        "--out",
-        str(tmp_path),
-    ]
-    run = subprocess.run(command, cwd=PROJECT.root, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stdout + run.stderr
-    fresh, committed = (verify.Folder(folder / "smoke" / name) for folder in (tmp_path, BASELINES))
+    fresh = verify.Folder(smoke_run(name, tmp_path, PROJECT.root, os.environ))
+    committed = verify.Folder(BASELINES / "smoke" / name)
     compared = verify.compare(fresh, committed)
     assert [str(difference) for difference in compared.differences] == []
     assert compared.how == "to 1e-09" or not arithmetic.can_be_pinned()
@@ -76,7 +63,7 @@ def test_committed_results_come_from_a_clean_commit_and_lie_in_their_bands(profi
     results = json.loads((PROJECT.figures / profile / name / "results.json").read_text(encoding="utf-8"))
     assert results["provenance"]["git"]["dirty"] is False and results["own_parameters"] == []
     assert results["counts"]["failed"] == 0
-    assert [str(difference) for difference in verify.band_differences(PROJECT, results)] == []
+    assert [str(difference) for difference in verify.band_differences(claims.load(PROJECT), results)] == []
     layers = [(profile, parameters.profile_values(PROJECT, profile).get(name, {}))]
     resolved = parameters.resolve(parameters.read(PROJECT.notebook(name)), layers, name)
     assert results["parameters"] == {k: v for k, v in resolved.items() if k not in parameters.PLUMBING}

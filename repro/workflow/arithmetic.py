@@ -84,7 +84,7 @@ def announcement(base: Mapping[str, str]) -> str:
 
 def is_pinned() -> bool:
     """Whether this process was started with the pinned arithmetic."""
-    return can_be_pinned() and not overridden(os.environ) and all(name in os.environ for name in settings())
+    return can_be_pinned() and environment(os.environ) == dict(os.environ)
 
 
 def fingerprint(libraries: Iterable[str] | None = None) -> dict[str, str]:

@@ -6,7 +6,7 @@ where our own estimate fell at a profile. The two are checked apart and shown si
 
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -84,13 +84,14 @@ class Criterion(_Strict):
         signs = ((">", self.above), ("≥", self.at_least), ("<", self.below), ("≤", self.at_most))
         return " and ".join(f"{sign} {end:.4g}" for sign, end in signs if end is not None)
 
-    def judge(self, interval: Bounds) -> Verdict:
+    def judge(self, interval: Bounds, withheld: str = "") -> Verdict:
         """Reproduced if the whole interval lies inside the region, not reproduced if disjoint, else inconclusive.
 
-        An interval with a NaN end (one unit, or a statistic that could not be formed) is inconclusive.
+        An interval with a NaN end (one unit, or a statistic that could not be formed) is inconclusive, and so is a part
+        whose verdict is withheld for a reason.
         """
         low, high = interval
-        if math.isnan(low) or math.isnan(high):
+        if withheld or math.isnan(low) or math.isnan(high):
             return Verdict.INCONCLUSIVE
         above_lower = low > self.lower if self.above is not None else low >= self.lower
         below_upper = high < self.upper if self.below is not None else high <= self.upper
@@ -171,6 +172,21 @@ def combine(verdicts: Sequence[Verdict]) -> Verdict:
     if len(set(verdicts)) == 1:
         return verdicts[0]
     return Verdict.PARTIAL if Verdict.REPRODUCED in verdicts else Verdict.INCONCLUSIVE
+
+
+def combine_parts(registry: Iterable[str], parts: Sequence[tuple[str, Verdict]]) -> dict[str, Verdict]:
+    """Verdicts of the claims that have measured parts, given as (claim, verdict), in the order of the registry."""
+    by_claim = {identity: [verdict for claim, verdict in parts if claim == identity] for identity in registry}
+    return {identity: combine(verdicts) for identity, verdicts in by_claim.items() if verdicts}
+
+
+def unmeasured(declared: Iterable[Claim], profile: str, parts: Container[tuple[str, str]]) -> dict[str, list[str]]:
+    """Parts that a run of this profile has to measure and that are not among the (claim, part) measured, by claim."""
+    absent = {
+        claim.id: [part for part in claim.expected_parts(profile) if (claim.id, part) not in parts]
+        for claim in declared
+    }
+    return {identity: names for identity, names in absent.items() if names}
 
 
 @dataclass(frozen=True)

@@ -202,7 +202,7 @@ class Record:
         bounds = (float(interval[0]), float(interval[1]))
         if bounds[0] > bounds[1]:
             raise ReproError(f"{claim} {part}: the interval {bounds} is upside down")
-        verdict = claims.Verdict.INCONCLUSIVE if withheld else declared.criterion.judge(bounds)
+        verdict = declared.criterion.judge(bounds, withheld)
         misses = claims.band_misses(declared, self.profile, {**numbers, "estimate": float(estimate)})
         measurement = Measurement(
             claim, part, float(estimate), bounds, int(n), numbers, str(declared.criterion),
@@ -230,12 +230,10 @@ class Record:
 
         Raises ReproError when a claim of this notebook was not measured.
         """
-        overridden = self.context.overrides or self.profile == OWN_PROFILE
-        for claim in self.claims.values():
-            measured = {m.part for m in self.measurements if m.claim == claim.id}
-            absent = set(claim.expected_parts(self.profile)) - measured
-            if not overridden and absent:
-                raise ReproError(f"{claim.id} was not measured: {sorted(absent)}")
+        measured = {(m.claim, m.part) for m in self.measurements}
+        if not self.context.overrides and self.profile != OWN_PROFILE:
+            for identity, absent in claims.unmeasured(self.claims.values(), self.profile, measured).items():
+                raise ReproError(f"{identity} was not measured: {absent}")
         wall, cpu = (
             now_ - then for now_, then in zip((time.monotonic(), time.process_time()), self.clock, strict=True)
         )
@@ -263,13 +261,10 @@ class Record:
         if self.profile == OWN_PROFILE:
             publish(self.staging, self.target)
 
-    def _judged(self) -> dict[str, str]:
-        by_claim = {
-            identity: [claims.Verdict(m.verdict) for m in self.measurements if m.claim == identity]
-            for identity in self.claims
-            if self.profile != "smoke"
-        }
-        return {identity: str(claims.combine(parts)) for identity, parts in by_claim.items() if parts}
+    def _judged(self) -> dict[str, claims.Verdict]:
+        if self.profile == "smoke":
+            return {}
+        return claims.combine_parts(self.claims, [(m.claim, claims.Verdict(m.verdict)) for m in self.measurements])
 
 
 def save_results(folder: Path, results: Mapping[str, Any]) -> None:
@@ -279,6 +274,11 @@ def save_results(folder: Path, results: Mapping[str, Any]) -> None:
     }
     text = json.dumps(_finite({**results, "outputs": outputs}), indent=1, allow_nan=False, ensure_ascii=False)
     write_text(folder / RESULTS, text + "\n")
+
+
+def full_name(measured: Mapping[str, Any]) -> str:
+    """Claim and part of a recorded measurement."""
+    return f"{measured['claim']} {measured['part']}".strip()
 
 
 def is_pinned(results: Mapping[str, Any]) -> bool:
@@ -316,31 +316,35 @@ def check_results(
         content = read(name)
         if content is None or hashlib.sha256(content).hexdigest() != sha:
             raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
-    verdicts: dict[str, list[claims.Verdict]] = {}
+    smoke, judged = results["profile"] == "smoke", []
     for measured in results["measurements"]:
-        name = f"{measured['claim']} {measured['part']}".strip()
-        if measured["claim"] not in registry:
-            raise ReproError(f"{measured['claim']} is not in the registry any more")
-        criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
-        if measured["criterion"] != str(criterion):
-            raise ReproError(f"{name} was judged by {measured['criterion']}, the registry now says {criterion}")
-        low, high = (math.nan if end is None else end for end in measured["interval"])
-        judged = claims.Verdict.INCONCLUSIVE if measured["withheld"] else criterion.judge((low, high))
-        if measured["verdict"] != (NOT_JUDGED if results["profile"] == "smoke" else judged):
-            raise ReproError(
-                f"{name} is recorded as {measured['verdict']!r}, from its interval follows {str(judged)!r}"
-            )
-        verdicts.setdefault(measured["claim"], []).append(judged)
-    follows = {} if results["profile"] == "smoke" else {name: claims.combine(parts) for name, parts in verdicts.items()}
+        verdict = _judge_again(measured, registry)
+        if measured["verdict"] != (NOT_JUDGED if smoke else verdict):
+            said = f"{full_name(measured)} is recorded as {measured['verdict']!r}"
+            raise ReproError(f"{said}, from its interval follows {str(verdict)!r}")
+        judged.append((measured["claim"], verdict))
+    follows = {} if smoke else claims.combine_parts(registry, judged)
     if results["claims"] != follows:
         raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
     if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
         parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
-        for claim in claims.of_notebook(registry, results["notebook"]):
-            absent = [part for part in claim.expected_parts(results["profile"]) if (claim.id, part) not in parts]
-            if absent:
-                raise ReproError(f"{claim.id} {absent[0]}".strip() + " is not measured in it")
+        declared = claims.of_notebook(registry, results["notebook"])
+        for identity, absent in claims.unmeasured(declared, results["profile"], parts).items():
+            raise ReproError(f"{identity} {absent[0]}".strip() + " is not measured in it")
     _check_verdict_tables(results, read)
+
+
+def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> claims.Verdict:
+    """What follows from a recorded interval by the criterion of the registry, which must be the recorded one."""
+    if measured["claim"] not in registry:
+        raise ReproError(f"{measured['claim']} is not in the registry any more")
+    criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
+    if measured["criterion"] != str(criterion):
+        raise ReproError(
+            f"{full_name(measured)} was judged by {measured['criterion']}, the registry now says {criterion}"
+        )
+    low, high = (math.nan if end is None else end for end in measured["interval"])
+    return criterion.judge((low, high), measured["withheld"])
 
 
 def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
@@ -354,11 +358,6 @@ def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], byte
             same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
             if not all(same):
                 raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")
-
-
-def reader(folder: Path) -> Callable[[str], bytes | None]:
-    """A function that gives the content of a file in `folder`, None where there is none."""
-    return lambda name: (folder / name).read_bytes() if (folder / name).is_file() else None
 
 
 def intact(folder: Path, results: Mapping[str, Any]) -> bool:

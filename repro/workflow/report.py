@@ -12,6 +12,7 @@ from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
 from repro.workflow.parameters import DEFAULT_PROFILE
 from repro.workflow.project import Project, ReproError, between_markers, write_text
+from repro.workflow.verify import Folder
 
 NOT_RUN = "not run"
 SHOWN_PROFILES = ("paper", DEFAULT_PROFILE)  # the fullest finished run judges a claim; smoke never does
@@ -70,7 +71,7 @@ def results_of(project: Project, profile: str, notebook: str, registry: Mapping[
     results = record.load_results(folder)
     if results is not None:
         try:
-            record.check_results(results, record.reader(folder), registry)
+            record.check_results(results, Folder(folder).read, registry)
         except ReproError as error:
             raise ReproError(f"{project.shown(folder)} is refused: {error}; run its notebook again") from None
     return results

@@ -410,6 +410,8 @@ def clear_remains(project: Project) -> None:
             run = json.loads(file.read_text(encoding="utf-8"))
             if run["machine"] != platform.node() or psutil.Process(run["runner"]).create_time() == run["since"]:
                 continue
+        except psutil.AccessDenied:
+            continue  # another user's, and alive
         except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
             pass
         _remove(file.parent)

@@ -162,7 +162,7 @@ def _end_once(owner: int) -> None:
 
 
 def _backend(address: str, expected: Mapping[str, str] | None) -> AbstractContextManager[Any]:
-    if not address or expected is None:
+    if expected is None:
         return nullcontext()
     client = connect(address)
     try:

@@ -132,7 +132,7 @@ def compare_measurements(
     fresh: Sequence[Mapping[str, Any]], reference: Sequence[Mapping[str, Any]], *, by_interval: bool
 ) -> list[Difference]:
     """Differences of judged statistics, by claim and part: every field, or the estimate by interval and the verdict."""
-    ours, theirs = ({_named(m): m for m in measured} for measured in (fresh, reference))
+    ours, theirs = ({record.full_name(m): m for m in measured} for measured in (fresh, reference))
     differences = [Difference(name, "is not in the reference") for name in ours if name not in theirs]
     for name, old in theirs.items():
         new = ours.get(name)
@@ -245,10 +245,6 @@ def _same(new: Any, old: Any) -> bool:
     return math.isclose(new, old, rel_tol=TOLERANCE, abs_tol=ROUNDING) if numbers else bool(new == old)
 
 
-def _named(measured: Mapping[str, Any]) -> str:
-    return f"{measured['claim']} {measured['part']}".strip()
-
-
 def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
     """What a measurement says, flat; bands are compared apart, since the registry may have moved them."""
     ends = dict(zip(("lower", "upper"), measured["interval"], strict=True))
@@ -256,9 +252,8 @@ def _numbers(measured: Mapping[str, Any]) -> dict[str, Any]:
     return fields | ends | {f"value {name}": value for name, value in measured["values"].items()}
 
 
-def band_differences(project: Project, results: Mapping[str, Any]) -> list[Difference]:
+def band_differences(registry: Mapping[str, claims.Claim], results: Mapping[str, Any]) -> list[Difference]:
     """Every number of a run outside the band that the registry now states for it, unless the registry says why."""
-    registry = claims.load(project)
     found = []
     for measured in results["measurements"]:
         if measured["claim"] not in registry:
@@ -269,11 +264,10 @@ def band_differences(project: Project, results: Mapping[str, Any]) -> list[Diffe
         known = {name: math.nan if value is None else value for name, value in numbers.items()}
         misses = claims.band_misses(part, results["profile"], known)
         if results["profile"] not in part.band_missed:
-            found += [Difference(_named(measured), str(miss)) for miss in misses]
+            found += [Difference(record.full_name(measured), str(miss)) for miss in misses]
         elif not misses:
-            found.append(
-                Difference(_named(measured), "is declared to miss its band, and lies in it: remove band_missed")
-            )
+            met = "is declared to miss its band, and lies in it: remove band_missed"
+            found.append(Difference(record.full_name(measured), met))
     return found
 
 
@@ -287,7 +281,7 @@ def verify(project: Project, notebooks: Sequence[str], profile: str, against: st
         fresh = Folder(project.figures / profile / notebook)
         comparison = compare(fresh, source(project, against, profile, notebook))
         results = _results(fresh)
-        own = [*_refused(fresh, results, registry), *band_differences(project, results)] if results else []
+        own = [*_refused(fresh, results, registry), *band_differences(registry, results)] if results else []
         report[notebook] = replace(comparison, differences=comparison.differences + own)
     return report
 
