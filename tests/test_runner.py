@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from conftest import FINISH, SETUP, SWEEP, write_notebook
 
-from repro.workflow import runner
+from repro.workflow import kernel, runner
 from repro.workflow.project import Project, ReproError
 
 
@@ -33,6 +33,20 @@ def test_nothing_written_carries_a_path_of_this_machine(toy):
     assert b"lib and notebooks" in toy.content()["notebook.ipynb"]
     for name, content in toy.content().items():
         assert str(toy.root).encode() not in content and sys.prefix.encode() not in content, name
+
+
+def test_the_place_of_the_environment_changes_no_byte(tmp_path, monkeypatch):
+    def stripped(prefix):
+        warning = nbformat.v4.new_output("stream", name="stderr", text=f"{prefix}/lib/x.py:1: Warning\n")
+        cell = nbformat.v4.new_code_cell("pass", outputs=[warning], id="cell")
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "notebook.ipynb")
+        monkeypatch.setattr(sys, "prefix", prefix)
+        run = {"context": {"staging": "/checkout/.new"}, "root": "/checkout", "shown": "x", "parameters": {}}
+        kernel._strip(tmp_path / "notebook.ipynb", run)
+        return (tmp_path / "notebook.ipynb").read_text()
+
+    assert '"lib/x.py:1: Warning' in stripped("/opt/environment")
+    assert stripped("/checkout/.venv") == stripped("/opt/environment")
 
 
 def test_a_run_that_is_up_to_date_is_skipped_and_every_reason_is_told(toy):

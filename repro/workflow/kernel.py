@@ -114,7 +114,8 @@ def _strip(path: Path, run: dict[str, Any]) -> None:
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"  # papermill draws a new one each time
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
-    for folder in (run["context"]["staging"], run["root"], sys.prefix):  # a warning names the file it comes from
+    folders = (run["context"]["staging"], run["root"], sys.prefix)  # a warning names the file it comes from
+    for folder in sorted(folders, key=len, reverse=True):  # the environment may lie in the checkout, or beside it
         text = text.replace(f"{folder}/", "")
     write_text(path, text + "\n")
 
