@@ -1,6 +1,7 @@
 """Cells for the sweep tests, in a module that worker processes can import."""
 
 import os
+import signal
 import time
 
 
@@ -25,3 +26,19 @@ def threads(*, number):
 
     time.sleep(0.05)
     return [{"number": number, "threads": torch.get_num_threads(), "pid": os.getpid()}]
+
+
+def sleepy(*, number, seconds):
+    time.sleep(seconds)
+    return [{"number": number, "pid": os.getpid()}]
+
+
+def deadly(*, number, seconds):
+    """Its process ends as an out-of-memory kill would end it, for one of its numbers."""
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sleepy(number=number, seconds=seconds)
+
+
+def returning(*, what):
+    return {"a": 1} if what == "a dictionary" else [{"a": 1}]

@@ -15,7 +15,7 @@ from conftest import smoke_run
 from slow_cells import square
 
 from repro.workflow import arithmetic, sweep
-from repro.workflow.project import PACKAGE, ReproError
+from repro.workflow.project import PACKAGE
 
 ROOT = PACKAGE.parent
 BASELINES = Path(__file__).parent / "baselines" / "smoke"
@@ -91,46 +91,6 @@ def test_cells_of_another_arithmetic_are_not_taken_from_the_cache(tmp_path, monk
     assert sweep.run(square, configs, cache=tmp_path).counts.reused == 3
     monkeypatch.setattr(arithmetic, "fingerprint", lambda names=None: {"numpy": "of another machine"})
     assert sweep.run(square, configs, cache=tmp_path).counts.computed == 3
-
-
-class Cluster:
-    """Stands in for a client of dask: its workers' fingerprints are given."""
-
-    def __init__(self, **found: dict[str, str]) -> None:
-        self.found = found
-
-    def run(self, function, names):
-        return self.found
-
-
-def test_workers_with_another_arithmetic_are_refused_by_name():
-    expected = {"numpy": "2.4.6 Haswell 0a"}
-    sweep.refuse_other_arithmetic(Cluster(one=expected, two=expected), expected)
-    with pytest.raises(ReproError, match=r"1 of 2 workers compute other numbers.*repro exec dask worker") as refused:
-        sweep.refuse_other_arithmetic(Cluster(one=expected, two={"numpy": "2.4.6 Zen 0b"}), expected)
-    assert "two: arithmetic of numpy is 2.4.6 Zen 0b, expected 2.4.6 Haswell 0a" in str(refused.value)
-    index, rows, error = sweep._guarded(square, 7, {"number": 3}, None, {"numpy": "another"})
-    assert (index, rows) == (7, []) and "a worker's arithmetic of numpy is" in error  # one that joined later
-
-
-@pinnable
-def test_a_real_worker_that_was_started_otherwise_is_refused(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    other = "Prescott" if os.environ.get("OPENBLAS_CORETYPE") != "Prescott" else "Haswell"
-    with distributed.LocalCluster(n_workers=0, processes=True, dashboard_address=None) as cluster:
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
-        command += ["--nthreads", "1", "--no-dashboard", "--no-nanny"]
-        worker = subprocess.Popen(command, env=os.environ | {"OPENBLAS_CORETYPE": other}, stderr=subprocess.DEVNULL)
-        try:
-            with distributed.Client(cluster) as client:
-                client.wait_for_workers(1, timeout=120)
-            monkeypatch.setenv(sweep.CLUSTER_VARIABLE, cluster.scheduler_address)
-            with pytest.raises(ReproError, match="1 of 1 workers compute other numbers"):
-                sweep.run(square, sweep.grid(number=range(4)), cache=tmp_path)
-        finally:
-            worker.kill()
-            worker.wait()
-    assert not list(tmp_path.rglob("*.json"))
 
 
 def test_no_code_of_ours_leaves_to_torch_what_it_rounds_by_the_processors_maker():

@@ -1,29 +1,31 @@
 """Sweeps: same rows however they are computed, every finished cell kept, no damaged cell believed."""
 
+import errno
 import json
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
-from slow_cells import fragile, square, threads
+from slow_cells import deadly, fragile, returning, square, threads
 
-from repro.workflow import sweep
+from repro.workflow import cells, sweep
 from repro.workflow.project import ReproError
 from repro.workflow.sweep import Counts, grid
 
 
 def test_grid_is_the_product_of_its_axes_last_fastest():
-    cells = grid(size=[1, 2], seed=range(2), width=300)
-    assert cells == [
+    configs = grid(size=[1, 2], seed=range(2), width=300)
+    assert configs == [
         {"size": 1, "seed": 0, "width": 300}, {"size": 1, "seed": 1, "width": 300},
         {"size": 2, "seed": 0, "width": 300}, {"size": 2, "seed": 1, "width": 300},
     ]  # fmt: skip
 
 
 def test_rows_come_in_the_order_of_the_grid_whatever_the_workers_and_costs(tmp_path):
-    cells = grid(number=[3, 1, 4, 1, 5])
+    configs = grid(number=[3, 1, 4, 1, 5])
     frames = [
-        sweep.run(square, cells, workers=workers, cost=cost, cache=tmp_path / str(index)).frame
+        sweep.run(square, configs, workers=workers, cost=cost, cache=tmp_path / str(index)).frame
         for index, (workers, cost) in enumerate(
             [(1, lambda config: 1.0), (2, lambda config: 1.0), (2, lambda config: config["number"])]
         )
@@ -35,9 +37,9 @@ def test_rows_come_in_the_order_of_the_grid_whatever_the_workers_and_costs(tmp_p
 
 def test_a_second_run_computes_nothing_and_reads_the_same(tmp_path):
     log = tmp_path / "log"
-    cells = grid(number=[1, 2, 3], log=str(log))
-    first = sweep.run(square, cells, cache=tmp_path / "cells")
-    second = sweep.run(square, cells, cache=tmp_path / "cells")
+    configs = grid(number=[1, 2, 3], log=str(log))
+    first = sweep.run(square, configs, cache=tmp_path / "cells")
+    second = sweep.run(square, configs, cache=tmp_path / "cells")
     assert (first.counts, second.counts) == (Counts(3, 0), Counts(0, 3))
     assert len(log.read_text().splitlines()) == 3
     pd.testing.assert_frame_equal(first.frame, second.frame, check_exact=True)
@@ -97,25 +99,11 @@ def test_a_folder_in_the_place_of_a_cell_is_named(tmp_path):
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_cell_that_fails_is_named_and_the_others_are_kept(tmp_path, workers):
-    cells = [{"number": n, "broken": [2]} for n in (1, 2, 3)]
+    configs = [{"number": n, "broken": [2]} for n in (1, 2, 3)]
     with pytest.raises(ReproError, match="1 of 3 cells of fragile failed") as error:
-        sweep.run(fragile, cells, workers=workers, cache=tmp_path)
+        sweep.run(fragile, configs, workers=workers, cache=tmp_path)
     assert "{'number': 2, 'broken': [2]}" in str(error.value) and "cannot take 2" in str(error.value)
     assert len(list((tmp_path / "fragile").glob("*.json"))) == 2
-
-
-def test_a_change_of_the_science_code_or_the_cell_changes_the_name_of_a_cell(tmp_path, monkeypatch):
-    package = tmp_path / "repro"
-    for folder in ("training", "plots", "workflow"):
-        (package / folder).mkdir(parents=True)
-        (package / folder / "code.py").write_text("1")
-    monkeypatch.setattr(sweep, "PACKAGE", package)
-    before = sweep.code_hash(square)
-    (package / "plots" / "code.py").write_text("2")
-    (package / "workflow" / "code.py").write_text("2")
-    assert sweep.code_hash(square) == before
-    (package / "training" / "code.py").write_text("2")
-    assert sweep.code_hash(square) != before
 
 
 def test_every_worker_has_one_numerical_thread(tmp_path):
@@ -134,22 +122,58 @@ def test_workers_must_be_positive(tmp_path):
         sweep.run(square, grid(number=[1]), workers=0, cache=tmp_path)
 
 
-def test_a_dask_cluster_of_two_processes_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    local = sweep.run(threads, grid(number=range(6)), workers=2, cache=tmp_path / "local").frame
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
-        monkeypatch.setenv(sweep.CLUSTER_VARIABLE, cluster.scheduler_address)
-        remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
-        squares = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
-    monkeypatch.delenv(sweep.CLUSTER_VARIABLE)
-    pd.testing.assert_frame_equal(remote.drop(columns="pid"), local.drop(columns="pid"), check_exact=True)
-    assert len(set(remote["pid"])) == 2
-    pd.testing.assert_frame_equal(
-        squares, sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "local").frame, check_exact=True
-    )
+def test_no_more_processes_are_started_than_there_are_cells(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(sweep.joblib, "Parallel", lambda n_jobs, **options: asked.append(n_jobs) or (lambda tasks: ()))
+    sweep.run(square, grid(number=[1, 2]), workers=8, cache=tmp_path)
+    assert asked == [2]
 
 
-def test_a_cluster_that_does_not_answer_is_one_clear_error(monkeypatch):
-    pytest.importorskip("distributed")
-    with pytest.raises(ReproError, match=r"no dask scheduler answers at 'tcp://127\.0\.0\.1:1'"):
-        sweep.connect("tcp://127.0.0.1:1", seconds=1)
+def test_a_killed_worker_process_is_told_and_what_was_finished_is_kept(tmp_path):
+    with pytest.raises(ReproError, match=r"a worker process of deadly ended: .* take fewer workers"):
+        sweep.run(deadly, grid(number=[0, 1, 2], seconds=0.0), workers=2, cache=tmp_path)
+    assert sweep.run(deadly, grid(number=[0, 1, 3], seconds=0.0), workers=2, cache=tmp_path).counts.computed < 4
+
+
+@pytest.mark.parametrize(
+    ("returned", "rows"),
+    [
+        ([{"a": np.float32(0.1), "b": np.int64(3)}], [{"a": float(np.float32(0.1)), "b": 3}]),
+        ([{"a": np.bool_(True), "b": np.arange(2)}], [{"a": True, "b": [0, 1]}]),
+        (({"a": None, "b": "x"},), [{"a": None, "b": "x"}]),
+        ([], []),
+    ],
+)
+def test_rows_of_numpys_numbers_are_plain_numbers(returned, rows):
+    assert cells.plain_rows(returned) == json.loads(json.dumps(rows)) == rows
+
+
+@pytest.mark.parametrize("returned", [None, 3, "x", {"a": 1}, [1, 2], [{"a": {"b": 1}}], [{"a": {1}}], [{"a": 1j}]])
+def test_other_rows_are_refused_by_what_they_are(returned):
+    with pytest.raises(TypeError, match=r"a cell returns a list of dictionaries, one for each row, not|a is "):
+        cells.plain_rows(returned)
+
+
+def test_what_a_cell_returned_is_named_in_the_error(tmp_path):
+    with pytest.raises(ReproError, match=r"1 of 2 cells of returning failed (.|\n)*one for each row, not dict"):
+        sweep.run(returning, [{"what": "rows"}, {"what": "a dictionary"}], cache=tmp_path)
+
+
+def test_a_configuration_that_json_does_not_know_is_named(tmp_path):
+    with pytest.raises(ReproError, match="a configuration of a sweep: number is complex 1j"):
+        sweep.run(square, [{"number": 1j}], cache=tmp_path)
+
+
+def test_configurations_may_be_a_generator_of_numpys_numbers(tmp_path):
+    frame = sweep.run(square, ({"number": number} for number in np.arange(3)), cache=tmp_path).frame
+    assert list(frame["number"]) == [0, 0, 1, 1, 2, 2]
+    assert grid(number=np.arange(3)) == [{"number": 0}, {"number": 1}, {"number": 2}]
+
+
+def test_a_cell_that_cannot_be_kept_says_why(tmp_path, monkeypatch):
+    def full(path, text):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(cells, "write_text", full)
+    with pytest.raises(ReproError, match=r"cannot be kept in .*square \(No space left on device\).*REPRO_CACHE"):
+        sweep.run(square, grid(number=[1]), cache=tmp_path)

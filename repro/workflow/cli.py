@@ -124,6 +124,12 @@ def _plain(table: Table) -> str:
     "--cluster", default="", metavar="ADDRESS", help="Spread sweeps over a dask cluster, for example tcp://head:8786."
 )
 @click.option(
+    "--cluster-wait",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give up after so long without a worker (default: wait, and say so).",
+)
+@click.option(
     "--cell-timeout",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
@@ -144,6 +150,7 @@ def run_notebooks(
     out: Path | None,
     force: bool,
     cluster: str,
+    cluster_wait: float | None,
     cell_timeout: float | None,
     timeout: float | None,
 ) -> None:
@@ -157,20 +164,29 @@ def run_notebooks(
     repro run compression_exponents --set seeds=4 --set train_sizes=[64,256] --set workers=2
     repro run --profile paper --jobs 2 --cluster tcp://head:8786
     """
-    from repro.workflow import runner, sweep
+    from repro.workflow import runner
 
     project = Project.find()
     plans = runner.make_plans(project, notebooks, profile, parse_settings(settings), out)
-    if cluster:
-        sweep.connect(cluster).close()
+    spread = _cluster(cluster, cluster_wait)
     cell, notebook = runner.LIMITS[profile]
     limits = runner.Limits(cell_timeout or cell, timeout or notebook)
     console = _console()
-    outcomes = runner.run(project, plans, console, jobs=jobs, force=force, limits=limits, cluster=cluster)
+    outcomes = runner.run(project, plans, console, jobs=jobs, force=force, limits=limits, cluster=spread)
     for line in runner.summary(outcomes):
         console.print(line)
     if any(outcome.state == "failed" for outcome in outcomes):
         sys.exit(1)
+
+
+def _cluster(address: str, wait: float | None) -> dict[str, str]:
+    """The variables by which sweeps find a cluster, once it has answered."""
+    if not address:
+        return {}
+    from repro.workflow import cluster
+
+    with cluster.connect(address):
+        return {cluster.ADDRESS_VARIABLE: address, cluster.PATIENCE_VARIABLE: str(wait or "")}
 
 
 @main.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -20,9 +20,9 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
+from repro.workflow.progress import PROGRESS_VARIABLE
 from repro.workflow.project import RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
 from repro.workflow.record import load_results
-from repro.workflow.sweep import PROGRESS_VARIABLE
 
 NOTEBOOK = "notebook.ipynb"
 

@@ -25,7 +25,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from repro.workflow import arithmetic, claims, parameters, record, sweep
+from repro.workflow import arithmetic, claims, parameters, record
+from repro.workflow.progress import PROGRESS_VARIABLE
 from repro.workflow.project import PACKAGE, RUN_VARIABLE, SOCKETS, Project, ReproError, digest, write_text
 
 KERNEL_MODULE = "repro.workflow.kernel"
@@ -132,9 +133,11 @@ def run(
     jobs: int = 1,
     force: bool = False,
     limits: Limits | None = None,
-    cluster: str = "",
+    cluster: Mapping[str, str] | None = None,
 ) -> list[Outcome]:
     """Carry out the plans, `jobs` at a time; one outcome each, in order of the plans.
+
+    `cluster` holds the variables of `repro.workflow.cluster` by which sweeps find their workers elsewhere.
 
     Ctrl-C or SIGTERM ends what runs, keeps what is finished, and raises KeyboardInterrupt.
     """
@@ -151,7 +154,7 @@ def run(
                     raise KeyboardInterrupt
                 while waiting and len(active) < jobs:
                     plan = waiting.pop(0)
-                    started = _start(project, plan, force, limits or Limits(*LIMITS[plan.profile]), cluster)
+                    started = _start(project, plan, force, limits or Limits(*LIMITS[plan.profile]), cluster or {})
                     if isinstance(started, Outcome):
                         outcomes[plan.notebook] = started
                         display.say(plan.notebook, f"{started.state}: {started.reason}")
@@ -176,7 +179,7 @@ def run(
     return [outcomes[plan.notebook] for plan in plans]
 
 
-def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: str) -> "_Run | Outcome":
+def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: Mapping[str, str]) -> "_Run | Outcome":
     """Start a run, or say at once why not."""
     try:
         plan.target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +235,9 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
 class _Run:
     """A notebook being executed by a child process."""
 
-    def __init__(self, project: Project, plan: Plan, lock: FileLock, limits: Limits, cluster: str, why: str) -> None:
+    def __init__(
+        self, project: Project, plan: Plan, lock: FileLock, limits: Limits, cluster: Mapping[str, str], why: str
+    ) -> None:
         self.project, self.plan, self.lock, self.limits, self.why = project, plan, lock, limits, why
         self.started = clock()
         self.cell, self.cell_started = "", self.started
@@ -264,12 +269,11 @@ class _Run:
             "PYTHONHASHSEED": "0",
             "PYTHONUTF8": "1",
             RUN_VARIABLE: str(file),
-            sweep.PROGRESS_VARIABLE: str(self.progress),
+            PROGRESS_VARIABLE: str(self.progress),
             "REPRO_CACHE": str(project.cache),
             "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
+            **cluster,
         }  # fmt: skip
-        if cluster:
-            environment[sweep.CLUSTER_VARIABLE] = cluster
         with (self.folder / "log").open("wb") as log:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", KERNEL_MODULE, str(file)],
