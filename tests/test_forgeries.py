@@ -5,8 +5,9 @@ import json
 
 import pytest
 
-from repro.workflow import claims, record, verify
+from repro.workflow import claims, verify
 from repro.workflow.project import PACKAGE, Project, ReproError
+from repro.workflow.results import check_results, load_results
 
 PROJECT = Project(PACKAGE.parent)
 REGISTRY = claims.load(PROJECT)
@@ -14,7 +15,7 @@ FOLDERS = [path.parent for profile in ("laptop", "paper") for path in PROJECT.fi
 
 
 def check(folder, results, read=None):
-    record.check_results(results, read or verify.Folder(folder).read, REGISTRY)
+    check_results(results, read or verify.Folder(folder).read, REGISTRY)
 
 
 def forgeries(results):
@@ -42,7 +43,7 @@ def forgeries(results):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_committed_records_hold_and_every_forgery_of_them_is_refused(folder):
-    results = record.load_results(folder)
+    results = load_results(folder)
     check(folder, results)
     tried = 0
     for what, edited in forgeries(results):
@@ -57,7 +58,7 @@ def test_committed_records_hold_and_every_forgery_of_them_is_refused(folder):
 
 
 def test_a_missing_file_is_named():
-    results = record.load_results(FOLDERS[0])
+    results = load_results(FOLDERS[0])
     with pytest.raises(ReproError, match=r"\.\w+ is missing"):
         check(FOLDERS[0], results, lambda name: None)
 

@@ -119,7 +119,7 @@ def edits_of_record(record: dict) -> Iterator[tuple[str, dict]]:
             *(("values", v) for v in measured["values"]),
         ]
         for path in numbers:
-            yield "measurement", change("measurements", i, *path, to=moved)
+            yield "measurement", change("measurements", i, *path, to=(lambda n: n + 1) if path == ("n",) else moved)
         for verdict in {"reproduced", "not reproduced", "inconclusive"} - {measured["verdict"]}:
             yield "measurement", change("measurements", i, "verdict", to=verdict)
         yield "measurement", change("measurements", i, "withheld", to="for no reason")

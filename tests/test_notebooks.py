@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import smoke_run
 
-from repro.workflow import arithmetic, claims, parameters, record, verify
+from repro.workflow import arithmetic, claims, parameters, verify
 from repro.workflow.project import PACKAGE, Project
+from repro.workflow.results import is_pinned, load_results
 
 PROJECT = Project(PACKAGE.parent)
 NOTEBOOKS = [path.stem for path in PROJECT.all_notebooks()]
@@ -72,5 +73,5 @@ def test_committed_results_come_from_a_clean_commit_and_lie_in_their_bands(profi
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_committed_laptop_results_are_those_of_the_pinned_arithmetic(name):
     """Paper results are older; the pages mark them as unpinned until they are run again."""
-    assert record.is_pinned(record.load_results(PROJECT.figures / "laptop" / name))
-    assert record.is_pinned(record.load_results(BASELINES / "smoke" / name))
+    assert is_pinned(load_results(PROJECT.figures / "laptop" / name))
+    assert is_pinned(load_results(BASELINES / "smoke" / name))

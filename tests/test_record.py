@@ -15,7 +15,8 @@ import pytest
 from repro.plots import style
 from repro.workflow import record as recording
 from repro.workflow.project import Project, ReproError
-from repro.workflow.record import Record, load_results, publish, restore
+from repro.workflow.record import Record, publish, restore
+from repro.workflow.results import intact, load_results
 
 FRAME = pd.DataFrame({"size": [1, 2, 4], "value": [math.pi, 1 / 3, 2e-300]})
 
@@ -120,7 +121,7 @@ def test_a_further_file_is_kept_and_hashed(record, toy):
     record.finish()
     results = load_results(toy.root / "runs" / "own" / "toy")
     assert results["files"] == [{"name": "film.gif", "caption": "A film."}]
-    assert "film.gif" in results["outputs"] and recording.intact(toy.root / "runs" / "own" / "toy", results)
+    assert "film.gif" in results["outputs"] and intact(toy.root / "runs" / "own" / "toy", results)
 
 
 @pytest.mark.parametrize("name", ["results.json", "../film.gif", ".hidden"])
@@ -141,7 +142,7 @@ def test_a_run_by_hand_is_published_whole(record, toy):
     results = load_results(toy.root / "runs" / "own" / "toy")
     assert results["profile"] == "own" and results["claims"] == {"toy.slope": "reproduced"}
     assert results["counts"] == {"started": 3, "finished": 3, "failed": 0, "reused": 2}
-    assert recording.intact(toy.root / "runs" / "own" / "toy", results)
+    assert intact(toy.root / "runs" / "own" / "toy", results)
     assert not list((toy.root / "runs" / "own").glob(".*"))
 
 
@@ -326,5 +327,5 @@ def test_a_publication_cut_short_is_undone_or_completed(tmp_path):
 def test_a_damaged_record_is_one_clear_error(tmp_path):
     assert load_results(tmp_path) is None
     (tmp_path / "results.json").write_text('{"notebook": ')
-    with pytest.raises(ReproError, match=r"results\.json is damaged .* run the notebook again"):
+    with pytest.raises(ReproError, match=r"results\.json is damaged: .* run the notebook again"):
         load_results(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 
 from repro.workflow import arithmetic, record, report, verify
 from repro.workflow.project import Project, ReproError, between_markers
+from repro.workflow.results import load_results
 
 OLD = pd.DataFrame({"p": [64, 128], "error": [0.1, 0.01], "regime": ["lazy", "feature"]})
 
@@ -109,7 +110,7 @@ def test_verify_against_the_commit_a_folder_and_the_bands(done):
 
 @pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this processor has no pinned arithmetic")
 def test_results_of_another_arithmetic_are_compared_by_interval_and_verdict_and_marked(done):
-    results = record.load_results(done.results)
+    results = load_results(done.results)
     del results["provenance"]["arithmetic"]  # as records were written before arithmetic was pinned
     csv = done.results / "values.csv"
     csv.write_text(csv.read_text().replace(".", ".0"))  # no interval, so not compared

@@ -5,7 +5,6 @@ where our own estimate fell at a profile. The two are checked apart and shown si
 """
 
 import math
-import tomllib
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from repro.workflow.project import Project, ReproError
+from repro.workflow.project import Project, ReproError, read_toml
 
 Profile = Literal["smoke", "laptop", "paper"]
 Bounds = tuple[float, float]
@@ -38,6 +37,8 @@ class Criterion(_Strict):
 
     `value` and `within` state the closed region value ± within.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     reason: str
     above: float | None = None
@@ -220,12 +221,11 @@ def load(project: Project) -> dict[str, Claim]:
     without a region, a duplicate id or a notebook that does not exist.
     """
     path = project.claims
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("claim", [])
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ReproError(f"{project.shown(path)}: {error}") from None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise ReproError(f"{project.shown(path)}: claims are tables, each under a line [[claim]]")
+    registry = read_toml(path, project.shown(path))
+    entries = registry.pop("claim", None)
+    if registry or not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        found = ", ".join(registry) or f"claim = {str(entries)[:40]}"
+        raise ReproError(f"{project.shown(path)}: expected claims, each under a line [[claim]], found {found}")
     claims: dict[str, Claim] = {}
     for number, entry in enumerate(entries, start=1):
         where = f"{project.shown(path)}: claim {entry.get('id', f'number {number}')}"

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from repro.workflow.parameters import DEFAULT_PROFILE, PROFILES, parse_settings
 from repro.workflow.project import Project, ReproError
@@ -80,7 +81,8 @@ def list_claims() -> None:
 
     table = Table("claim", "where", "notebook", "last verdict", "profile", box=None, pad_edge=False)
     for shown in report.entries(Project.find()):
-        table.add_row(shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-")
+        words = (shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-")
+        table.add_row(*map(Text, words))  # as they are: rich takes square brackets in a string for a style
     console = _console()
     if console.is_terminal:
         console.print(table)

@@ -22,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from repro.workflow.progress import PROGRESS_VARIABLE
 from repro.workflow.project import RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
-from repro.workflow.record import load_results
+from repro.workflow.results import load_results
 
 NOTEBOOK = "notebook.ipynb"
 

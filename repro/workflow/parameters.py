@@ -11,16 +11,15 @@ import ast
 import json
 import re
 import tokenize
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from repro.workflow.project import Project, ReproError
+from repro.workflow.project import Project, ReproError, read_toml
 
 PROFILES = ("smoke", "laptop", "paper")
 DEFAULT_PROFILE = "laptop"  # its values stand in the notebooks themselves
@@ -94,20 +93,55 @@ class Parameter:
         return Annotated[list[kind], Field(min_length=1)] if match else kind  # type: ignore[valid-type]
 
 
+class _Metadata(BaseModel):
+    tags: list[str] = []
+
+
+class Cell(BaseModel):
+    """One cell of a notebook file, as far as it is read here."""
+
+    cell_type: str
+    source: str | list[str]
+    metadata: _Metadata = _Metadata()
+
+    @property
+    def text(self) -> str:
+        """Its source in one piece."""
+        return "".join(self.source)
+
+    @property
+    def tags(self) -> list[str]:
+        """Its tags."""
+        return self.metadata.tags
+
+
+class _Notebook(BaseModel):
+    nbformat: Literal[4]
+    cells: list[Cell]
+
+
+def read_cells(path: Path) -> list[Cell]:
+    """The cells of a notebook file; ReproError says in which place it is none."""
+    try:
+        return _Notebook.model_validate_json(path.read_bytes()).cells
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ReproError(f"{path.name} is not a notebook: {where + ': ' if where else ''}{first['msg']}") from None
+    except OSError as error:
+        raise ReproError(f"{path.name} cannot be read: {error.strerror}") from None
+
+
 def read(path: Path) -> dict[str, Parameter]:
     """The declared parameters of a notebook, in order.
 
     Raises ReproError when there is no tagged cell, when a line of it is not an annotated literal, or when one
     of the four parameters that every notebook has is missing.
     """
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    except (json.JSONDecodeError, KeyError, UnicodeDecodeError) as error:
-        raise ReproError(f"{path.name} is not a notebook: {error}") from None
-    tagged = [cell for cell in cells if "parameters" in cell.get("metadata", {}).get("tags", [])]
+    tagged = [cell for cell in read_cells(path) if "parameters" in cell.tags]
     if len(tagged) != 1:
         raise ReproError(f"{path.name} has {len(tagged)} cells tagged 'parameters'; it needs exactly one")
-    parameters = _parse("".join(tagged[0]["source"]), path.name)
+    parameters = _parse(tagged[0].text, path.name)
     for name, kind in REQUIRED.items():
         if name not in parameters or parameters[name].annotation != kind.__name__:
             raise ReproError(f"{path.name}: the parameters cell lacks `{name}: {kind.__name__}`")
@@ -171,12 +205,9 @@ def profile_values(project: Project, profile: str) -> dict[str, dict[str, Any]]:
     path = project.notebooks / "profiles" / f"{profile}.toml"
     if profile == DEFAULT_PROFILE:
         return {}
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:  # without it, laptop values would be filed under this profile's name
-        raise ReproError(f"{project.shown(path)} is not there: it says what the {profile} profile changes") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ReproError(f"{project.shown(path)}: {error}") from None
+    if not path.is_file():  # without it, laptop values would be filed under this profile's name
+        raise ReproError(f"{project.shown(path)} is not there: it says what the {profile} profile changes")
+    values = read_toml(path, project.shown(path))
     for name, changes in values.items():
         if not isinstance(changes, dict):
             raise ReproError(f"{project.shown(path)}: {name} = {changes!r} stands under no notebook's name, [notebook]")

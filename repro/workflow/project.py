@@ -6,11 +6,13 @@ import re
 import subprocess
 import threading
 import time
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
@@ -126,6 +128,16 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_toml(path: Path, shown: str) -> dict[str, Any]:
+    """Content of a TOML file, known to the user as `shown`; ReproError where it is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise ReproError(f"{shown}: not UTF-8 ({error}); save it as such") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ReproError(f"{shown}: {error}") from None
 
 
 def write_text(path: Path, text: str) -> None:

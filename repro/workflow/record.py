@@ -8,8 +8,6 @@
 Everything is written to a folder beside the target, which takes the target's place only when the run is whole.
 """
 
-import hashlib
-import io
 import json
 import math
 import os
@@ -20,7 +18,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,15 +27,14 @@ from typing import Any
 
 import matplotlib.style
 import pandas as pd
+from filelock import FileLock, Timeout
 from IPython.display import Image
 from matplotlib.figure import Figure
 
 from repro.workflow import arithmetic, claims, parameters
 from repro.workflow.project import RUN_VARIABLE, Project, ReproError, digest, write_text
+from repro.workflow.results import NOT_JUDGED, OWN_PROFILE, RESULTS, file_hash
 
-RESULTS = "results.json"
-NOT_JUDGED = "not judged"  # what a smoke run says of every claim
-OWN_PROFILE = "own"  # a notebook run by hand: no profile was asked for
 VERSIONS = (
     "numpy",
     "scipy",
@@ -276,102 +273,6 @@ def save_results(folder: Path, results: Mapping[str, Any]) -> None:
     write_text(folder / RESULTS, text + "\n")
 
 
-def full_name(measured: Mapping[str, Any]) -> str:
-    """Claim and part of a recorded measurement."""
-    return f"{measured['claim']} {measured['part']}".strip()
-
-
-def is_pinned(results: Mapping[str, Any]) -> bool:
-    """Whether a run says that its arithmetic was the pinned one, by which any other machine gets the same numbers."""
-    return bool(results["provenance"].get("arithmetic", {}).get("pinned", False))
-
-
-def load_results(folder: Path) -> dict[str, Any] | None:
-    """The results record of a run, None where there is none; ReproError when it cannot be read."""
-    path = folder / RESULTS
-    if not path.is_file():
-        return None
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return results
-    except ValueError as error:
-        raise ReproError(f"{path} is damaged ({error}); delete its folder and run the notebook again") from None
-
-
-def check_results(
-    results: Mapping[str, Any], read: Callable[[str], bytes | None], registry: Mapping[str, claims.Claim]
-) -> None:
-    """ReproError unless a record says what follows from it: nobody types a verdict.
-
-    Every file has the recorded hash. Every measurement was judged by the criterion that the registry now states, its
-    verdict follows from its interval, and the numbers are those of the verdict tables beside it. No claim of the
-    notebook is left out, unless the run had parameters of its own.
-
-    Arguments:
-        results: the record.
-        read: content of a file beside it, None where there is none.
-        registry: every claim by id.
-    """
-    for name, sha in results["outputs"].items():
-        content = read(name)
-        if content is None or hashlib.sha256(content).hexdigest() != sha:
-            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
-    smoke, judged = results["profile"] == "smoke", []
-    for measured in results["measurements"]:
-        verdict = _judge_again(measured, registry)
-        if measured["verdict"] != (NOT_JUDGED if smoke else verdict):
-            said = f"{full_name(measured)} is recorded as {measured['verdict']!r}"
-            raise ReproError(f"{said}, from its interval follows {str(verdict)!r}")
-        judged.append((measured["claim"], verdict))
-    follows = {} if smoke else claims.combine_parts(registry, judged)
-    if results["claims"] != follows:
-        raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
-    if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
-        parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
-        declared = claims.of_notebook(registry, results["notebook"])
-        for identity, absent in claims.unmeasured(declared, results["profile"], parts).items():
-            raise ReproError(f"{identity} {absent[0]}".strip() + " is not measured in it")
-    _check_verdict_tables(results, read)
-
-
-def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> claims.Verdict:
-    """What follows from a recorded interval by the criterion of the registry, which must be the recorded one."""
-    if measured["claim"] not in registry:
-        raise ReproError(f"{measured['claim']} is not in the registry any more")
-    criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
-    if measured["criterion"] != str(criterion):
-        raise ReproError(
-            f"{full_name(measured)} was judged by {measured['criterion']}, the registry now says {criterion}"
-        )
-    low, high = (math.nan if end is None else end for end in measured["interval"])
-    return criterion.judge((low, high), measured["withheld"])
-
-
-def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
-    """The tables that the forests draw hold the measurements a second time."""
-    measured = {(m["claim"], m["part"]): m for m in results["measurements"]}
-    for name in (name for name in results["outputs"] if name.startswith("verdicts") and name.endswith(".csv")):
-        for row in pd.read_csv(io.BytesIO(read(name) or b"")).fillna({"part": ""}).itertuples(index=False):
-            m = measured.get((row.claim, row.part))
-            said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
-            drawn: list[Any] = [row.estimate, row.lower, row.upper, row.n, row.verdict]
-            same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
-            if not all(same):
-                raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")
-
-
-def intact(folder: Path, results: Mapping[str, Any]) -> bool:
-    """Whether every file of a finished run is there, unchanged."""
-    return all(
-        (folder / name).is_file() and file_hash(folder / name) == sha for name, sha in results["outputs"].items()
-    )
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def new_staging(target: Path) -> Path:
     """An empty folder beside `target`, on the same file system, where a run writes."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -403,12 +304,24 @@ def refuse_to_replace(target: Path) -> None:
     found = {path.name for path in target.iterdir()}
     if not found:
         return
-    results = load_results(target)
-    listed = results.get("outputs") if isinstance(results, dict) else None
-    foreign = sorted(found - {RESULTS, *(listed if isinstance(listed, dict) else ())})
-    if not isinstance(listed, dict) or foreign:
-        what = f"holds {foreign[0]!r}, which" if foreign else f"holds a {RESULTS} that"
-        raise ReproError(f"{target} {what} no run left there; results would replace the whole folder, name another one")
+    listed = _listed(target)
+    if listed is None and RESULTS in found:
+        raise ReproError(
+            f"{target / RESULTS} is damaged and cannot tell which files are a run's; delete {target} if all are"
+        )
+    foreign = sorted(found - {RESULTS, *(listed or ())})
+    if foreign:
+        what = f"{target} holds {foreign[0]!r}, which no run left there"
+        raise ReproError(f"{what}; results would replace the whole folder, name another one")
+
+
+def _listed(folder: Path) -> list[str] | None:
+    """Names of the files that the record of a folder lists; None without a record of that kind."""
+    try:
+        outputs = json.loads((folder / RESULTS).read_bytes())["outputs"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return list(outputs) if isinstance(outputs, dict) else None
 
 
 def publish(staging: Path, target: Path) -> None:
@@ -437,6 +350,22 @@ def restore(target: Path) -> None:
     elif old.exists():
         refuse_to_replace(old)
         shutil.rmtree(old)
+
+
+def lock_of(target: Path) -> FileLock:
+    """The lock that whoever writes results to `target` holds."""
+    return FileLock(target.parent / f".{target.name}.lock")
+
+
+def restore_all(project: Project) -> None:
+    """Undo every replacement below figures/ that was cut short by a kill, so that no reader finds results missing."""
+    for old in project.figures.glob("*/.*.old"):
+        target = old.parent / old.name.removeprefix(".").removesuffix(".old")
+        try:
+            with lock_of(target).acquire(timeout=0):
+                restore(target)
+        except (Timeout, OSError):
+            continue  # a run is replacing it just now, or nothing can be written here
 
 
 def now() -> str:

@@ -7,11 +7,13 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from repro.workflow import claims, record
+from repro.workflow import claims
 from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
 from repro.workflow.parameters import DEFAULT_PROFILE
 from repro.workflow.project import Project, ReproError, between_markers, write_text
+from repro.workflow.record import restore_all
+from repro.workflow.results import check_results, is_pinned, load_results
 from repro.workflow.verify import Folder
 
 NOT_RUN = "not run"
@@ -62,16 +64,16 @@ class Page:
     @property
     def pinned(self) -> bool:
         """Whether any other machine gets the same numbers."""
-        return record.is_pinned(self.results)
+        return is_pinned(self.results)
 
 
 def results_of(project: Project, profile: str, notebook: str, registry: Mapping[str, Claim]) -> dict[str, Any] | None:
     """Results that may be shown, None where there are none; ReproError names a record that `check_results` refuses."""
     folder = project.figures / profile / notebook
-    results = record.load_results(folder)
+    results = load_results(folder)
     if results is not None:
         try:
-            record.check_results(results, Folder(folder).read, registry)
+            check_results(results, Folder(folder).read, registry)
         except ReproError as error:
             raise ReproError(f"{project.shown(folder)} is refused: {error}; run its notebook again") from None
     return results
@@ -92,7 +94,7 @@ def entry(claim: Claim, results: dict[str, Any] | None) -> Entry:
     parts = [part.name for part in claim.part if part.name in measured]
     rows = [_row(claim, name, measured[name], results["profile"]) for name in parts]
     verdict = results["claims"].get(claim.id, NOT_RUN)
-    return Entry(claim, results["profile"], verdict, rows, record.is_pinned(results))
+    return Entry(claim, results["profile"], verdict, rows, is_pinned(results))
 
 
 def _row(claim: Claim, part: str, measured: dict[str, Any] | None, profile: str = DEFAULT_PROFILE) -> Row:
@@ -121,6 +123,7 @@ def _number(value: float | None) -> str:
 
 def entries(project: Project) -> list[Entry]:
     """Every claim of the registry beside its last results."""
+    restore_all(project)
     registry = claims.load(project)
     notebooks = {claim.notebook for claim in registry.values()}
     results = {name: last_results(project, name, registry) for name in notebooks}
@@ -129,6 +132,7 @@ def entries(project: Project) -> list[Entry]:
 
 def pages(project: Project) -> list[Page]:
     """Every finished run under figures/, laptop before paper; smoke runs are no evidence and are left out."""
+    restore_all(project)
     found = []
     registry = claims.load(project)
     for profile in reversed(SHOWN_PROFILES):
@@ -156,7 +160,8 @@ def verdict_table(project: Project) -> str:
             verdict = row.verdict
             if number == 0 and len(shown.rows) > 1:
                 name += f" **{shown.verdict}**"
-            lines.append(f"| {name} | {row.part} | {estimate} | {row.n} | {row.criterion} | {verdict} |")
+            cells = (name, row.part, estimate, row.n, row.criterion, verdict)
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
     return "\n".join(lines)
 
 
@@ -174,5 +179,9 @@ def write(project: Project) -> list[Path]:
     readme = project.root / "README.md"
     if not readme.is_file():
         return [index]
-    write_text(readme, between_markers(readme.read_text(encoding="utf-8"), "verdicts", verdict_table(project)))
+    try:
+        text = readme.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ReproError(f"README.md is not UTF-8 ({error}); save it as such") from None
+    write_text(readme, between_markers(text, "verdicts", verdict_table(project)))
     return [index, readme]

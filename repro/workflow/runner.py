@@ -24,10 +24,12 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from repro.workflow import arithmetic, claims, parameters, record
 from repro.workflow.progress import PROGRESS_VARIABLE
 from repro.workflow.project import PACKAGE, RUN_VARIABLE, SOCKETS, Project, ReproError, digest, write_text
+from repro.workflow.results import intact, load_results
 
 KERNEL_MODULE = "repro.workflow.kernel"
 # Seconds that a cell and a whole notebook may take, by profile.
@@ -112,8 +114,7 @@ def make_plans(
 
 def inputs(project: Project, path: Path, values: Mapping[str, Any]) -> dict[str, str]:
     """Digest of everything a result depends on, by kind."""
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    code = [cell.text for cell in parameters.read_cells(path) if cell.cell_type == "code"]
     scientific = {name: value for name, value in values.items() if name not in parameters.PLUMBING}
     return {
         "code cells": digest([], *code),
@@ -183,7 +184,7 @@ def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: M
     """Start a run, or say at once why not."""
     try:
         plan.target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(plan.target.parent / f".{plan.target.name}.lock")
+        lock = record.lock_of(plan.target)
         lock.acquire(timeout=0)
     except Timeout:
         where = project.shown(plan.target)
@@ -224,10 +225,10 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
     if changed:
         return False, f"changed since the last run: {', '.join(changed)}"
     try:
-        results = record.load_results(plan.target)
+        results = load_results(plan.target)
     except ReproError:
         results = None
-    if results is None or results["run_id"] != run_id or not record.intact(plan.target, results):
+    if results is None or results["run_id"] != run_id or not intact(plan.target, results):
         return False, f"{project.shown(plan.target)} is not what the last run left there"
     return True, f"nothing changed since the run of {ended} (--force runs it all the same)"
 
@@ -290,14 +291,14 @@ class _Run:
     def stage(self) -> str:
         """What the notebook is at, as it says itself."""
         try:
-            return self.progress.read_text(encoding="utf-8")
+            return self.progress.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return "starting the kernel"
 
     def notes(self) -> list[str]:
         """Lines that the notebook wanted said since the last call."""
         try:
-            lines = self.progress.with_suffix(".notes").read_text(encoding="utf-8").splitlines()
+            lines = self.progress.with_suffix(".notes").read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return []
         new, self.notes_read = lines[self.notes_read :], len(lines)
@@ -322,7 +323,7 @@ class _Run:
     def _over_limit(self) -> str:
         """Which limit the run has passed, nothing before; a cell's time starts when it is seen to run."""
         try:
-            cell = self.folder.joinpath("cell").read_text(encoding="utf-8")
+            cell = self.folder.joinpath("cell").read_text(encoding="utf-8", errors="replace")
         except OSError:
             cell = ""
         now = clock()
@@ -346,7 +347,7 @@ class _Run:
             )
             return Outcome(self.plan, "failed", reason, self.seconds)
         try:
-            results = record.load_results(self.staging) or {}
+            results = load_results(self.staging) or {}
             results["cost"] = {"wall_seconds": round(self.seconds, 1), **self.meter.cost()}
             record.save_results(self.staging, results)
             record.publish(self.staging, self.plan.target)
@@ -361,7 +362,7 @@ class _Run:
 
     def _failure(self) -> str:
         try:
-            return (self.folder / "failure").read_text(encoding="utf-8")
+            return (self.folder / "failure").read_text(encoding="utf-8", errors="replace")
         except OSError:
             tail = (self.folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
             return f"its process ended with status {self.child.returncode}: {' '.join(tail)}"
@@ -481,7 +482,7 @@ class _Display:
         if self.live:
             table = Table.grid(padding=(0, 2))
             for running in active:
-                table.add_row(running.plan.notebook, f"{running.seconds:.0f} s", running.stage)
+                add_row(table, running.plan.notebook, f"{running.seconds:.0f} s", running.stage)
             self.live.update(table)
             return
         for running in active:
@@ -510,22 +511,28 @@ def _interruption() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def summary(outcomes: Sequence[Outcome]) -> Iterator[Table | str]:
+def summary(outcomes: Sequence[Outcome]) -> Iterator[Table | Text]:
     """Tables of what was run and of what it says of each claim, and the numbers that left their bands."""
     misses: list[str] = []
     runs = Table("notebook", "profile", "state", "seconds", box=None, pad_edge=False)
     judged = Table("claim", "part", "estimate", "95 % interval", "criterion", "verdict", box=None, pad_edge=False)
     for outcome in outcomes:
         plan = outcome.plan
-        runs.add_row(plan.notebook, plan.profile, outcome.state, f"{outcome.seconds:.1f}" if outcome.seconds else "-")
-        results = record.load_results(plan.target) if outcome.state != "failed" else None
+        seconds = f"{outcome.seconds:.1f}" if outcome.seconds else "-"
+        add_row(runs, plan.notebook, plan.profile, outcome.state, seconds)
+        results = load_results(plan.target) if outcome.state != "failed" else None
         measured = results["measurements"] if results else []
         for m in measured:
             interval = "[{:.3g}, {:.3g}]".format(*(float("nan") if end is None else end for end in m["interval"]))
             estimate = "undefined" if m["estimate"] is None else f"{m['estimate']:.3g}"
-            judged.add_row(m["claim"], m["part"], estimate, interval, m["criterion"], m["verdict"])
+            add_row(judged, m["claim"], m["part"], estimate, interval, m["criterion"], m["verdict"])
         misses += [f"{m['claim']} {m['part']}: {miss}" for m in measured for miss in m["band_misses"]]
     yield runs
     if judged.row_count:
         yield judged
-    yield from misses
+    yield from map(Text, misses)
+
+
+def add_row(table: Table, *cells: str) -> None:
+    """A row of words as they are: in a plain string, rich takes what stands in square brackets for a style."""
+    table.add_row(*map(Text, cells))

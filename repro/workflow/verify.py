@@ -6,8 +6,6 @@ hand) trains other nets from the same seeds: every judged estimate must lie in t
 verdict, a column that has 95 % intervals may leave one in twenty of them, and what has none is named as not compared.
 """
 
-import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from repro.workflow import arithmetic, claims, record
+from repro.workflow import arithmetic, claims
 from repro.workflow.project import Project, ReproError
+from repro.workflow.record import restore_all
+from repro.workflow.results import RESULTS, check_results, full_name, is_pinned, parse_results, parse_table
 
 TOLERANCE = 1e-9  # relative, between two runs on the pinned arithmetic
 ROUNDING = 1e-12  # relative to the largest number of a column: what a difference of rounded numbers may be off
@@ -99,7 +99,7 @@ def compare(fresh: Source, reference: Source) -> Comparison:
     new, old = _results(fresh), _results(reference)
     if new is None or old is None:
         missing = "are no fresh results; run the notebook first" if new is None else "are no results to compare with"
-        return Comparison("not compared", [Difference(record.RESULTS, f"there {missing}")])
+        return Comparison("not compared", [Difference(RESULTS, f"there {missing}")])
     why = other_arithmetic(new, old)
     not_compared: list[str] = []
     differences = _changes(new["parameters"], old["parameters"], "parameter")
@@ -110,12 +110,18 @@ def compare(fresh: Source, reference: Source) -> Comparison:
         ours, theirs = fresh.read(csv), reference.read(csv)
         if ours is None or theirs is None:
             differences.append(Difference(csv, "missing" if ours is None else "missing in the reference"))
-        elif why:
-            found = compare_by_interval(_frame(ours), _frame(theirs), csv)
+            continue
+        try:
+            tables = (parse_table(ours, csv), parse_table(theirs, f"{csv} of the reference"))
+        except ReproError as error:
+            differences.append(Difference(csv, str(error)))
+            continue
+        if why:
+            found = compare_by_interval(*tables, csv)
             differences += found.differences
             not_compared += found.not_compared
         else:
-            differences += compare_frames(_frame(ours), _frame(theirs), csv)
+            differences += compare_frames(*tables, csv)
     how = f"by interval and verdict ({why})" if why else f"to {TOLERANCE:g}"
     return Comparison(how, differences, not_compared)
 
@@ -123,7 +129,7 @@ def compare(fresh: Source, reference: Source) -> Comparison:
 def other_arithmetic(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
     """Why two results need not be the same numbers; nothing where both have the same pinned arithmetic."""
     for results, whose in ((new, "these results are"), (old, "the reference is")):
-        if not record.is_pinned(results):
+        if not is_pinned(results):
             return f"{whose} {arithmetic.UNPINNED}"
     return arithmetic.difference(old["provenance"]["arithmetic"], new["provenance"]["arithmetic"])
 
@@ -132,7 +138,7 @@ def compare_measurements(
     fresh: Sequence[Mapping[str, Any]], reference: Sequence[Mapping[str, Any]], *, by_interval: bool
 ) -> list[Difference]:
     """Differences of judged statistics, by claim and part: every field, or the estimate by interval and the verdict."""
-    ours, theirs = ({record.full_name(m): m for m in measured} for measured in (fresh, reference))
+    ours, theirs = ({full_name(m): m for m in measured} for measured in (fresh, reference))
     differences = [Difference(name, "is not in the reference") for name in ours if name not in theirs]
     for name, old in theirs.items():
         new = ours.get(name)
@@ -264,15 +270,16 @@ def band_differences(registry: Mapping[str, claims.Claim], results: Mapping[str,
         known = {name: math.nan if value is None else value for name, value in numbers.items()}
         misses = claims.band_misses(part, results["profile"], known)
         if results["profile"] not in part.band_missed:
-            found += [Difference(record.full_name(measured), str(miss)) for miss in misses]
+            found += [Difference(full_name(measured), str(miss)) for miss in misses]
         elif not misses:
             met = "is declared to miss its band, and lies in it: remove band_missed"
-            found.append(Difference(record.full_name(measured), met))
+            found.append(Difference(full_name(measured), met))
     return found
 
 
 def verify(project: Project, notebooks: Sequence[str], profile: str, against: str) -> dict[str, Comparison]:
     """Comparisons by notebook: the work tree's results with `against`, and with their bands."""
+    restore_all(project)
     names = list(notebooks) or [path.stem for path in project.all_notebooks()]
     registry = claims.load(project)
     report = {}
@@ -288,19 +295,12 @@ def verify(project: Project, notebooks: Sequence[str], profile: str, against: st
 
 def _refused(fresh: Source, results: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> list[Difference]:
     try:
-        record.check_results(results, fresh.read, registry)
+        check_results(results, fresh.read, registry)
     except ReproError as error:
-        return [Difference(record.RESULTS, f"is refused: {error}")]
+        return [Difference(RESULTS, f"is refused: {error}")]
     return []
 
 
 def _results(where: Source) -> dict[str, Any] | None:
-    content = where.read(record.RESULTS)
-    try:
-        return None if content is None else dict(json.loads(content))
-    except ValueError as error:
-        raise ReproError(f"{record.RESULTS} is damaged: {error}") from None
-
-
-def _frame(content: bytes) -> pd.DataFrame:
-    return pd.read_csv(io.BytesIO(content))
+    content = where.read(RESULTS)
+    return None if content is None else parse_results(content)

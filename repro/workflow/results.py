@@ -1,0 +1,208 @@
+"""Records of finished runs: read, whatever a file holds, and believed as far as they follow from themselves."""
+
+import hashlib
+import io
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from repro.workflow import claims
+from repro.workflow.project import ReproError
+
+RESULTS = "results.json"
+NOT_JUDGED = "not judged"  # what a smoke run says of every claim
+OWN_PROFILE = "own"  # a notebook run by hand: no profile was asked for
+
+FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]  # of a file beside the record
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Measured(_Shape):
+    claim: str
+    part: str
+    estimate: float | None
+    interval: tuple[float | None, float | None]
+    n: int
+    values: dict[str, float | None]
+    criterion: str
+    verdict: str
+    withheld: str
+    band_misses: list[str]
+
+
+class _File(_Shape):
+    name: FileName
+    caption: str
+
+
+class _Counts(_Shape):
+    finished: int
+    reused: int
+    failed: int
+
+
+class _Cost(_Shape):
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: float
+
+
+class _Git(_Shape):
+    commit: str | None
+    dirty: bool | None
+
+
+class _Provenance(_Shape):
+    git: _Git
+    arithmetic: dict[str, Any] = {}
+
+
+class _Record(_Shape):
+    """What every reader of a record relies on."""
+
+    notebook: str
+    profile: str
+    own_parameters: list[str]
+    run_id: str
+    parameters: dict[str, Any]
+    claims: dict[str, str]
+    measurements: list[_Measured]
+    figures: list[_File]
+    files: list[_File] = []
+    counts: _Counts
+    provenance: _Provenance
+    cost: _Cost
+    outputs: dict[FileName, str]
+
+
+def parse_results(content: bytes) -> dict[str, Any]:
+    """A results record; ReproError says in which place it is none."""
+    try:
+        _Record.model_validate_json(content)
+        results: dict[str, Any] = json.loads(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ReproError(f"{RESULTS} is damaged: {where + ': ' if where else ''}{first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise ReproError(f"{RESULTS} is damaged: {error}") from None
+    return results
+
+
+def parse_table(content: bytes, name: str) -> pd.DataFrame:
+    """The table of a CSV file; ReproError where it is none."""
+    try:
+        return pd.read_csv(io.BytesIO(content))
+    except ValueError as error:  # what pandas raises of a file is one
+        raise ReproError(f"{name} is damaged: {error}") from None
+
+
+def full_name(measured: Mapping[str, Any]) -> str:
+    """Claim and part of a recorded measurement."""
+    return f"{measured['claim']} {measured['part']}".strip()
+
+
+def is_pinned(results: Mapping[str, Any]) -> bool:
+    """Whether a run says that its arithmetic was the pinned one, by which any other machine gets the same numbers."""
+    return bool(results["provenance"].get("arithmetic", {}).get("pinned", False))
+
+
+def load_results(folder: Path) -> dict[str, Any] | None:
+    """The results record of a run, None where there is none; ReproError when it cannot be read."""
+    path = folder / RESULTS
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise ReproError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return parse_results(content)
+    except ReproError as error:
+        raise ReproError(f"{folder}: {error}; delete the folder and run the notebook again") from None
+
+
+def check_results(
+    results: Mapping[str, Any], read: Callable[[str], bytes | None], registry: Mapping[str, claims.Claim]
+) -> None:
+    """ReproError unless a record says what follows from it: nobody types a verdict.
+
+    Every file has the recorded hash. Every measurement was judged by the criterion that the registry now states, its
+    verdict follows from its interval, and the numbers are those of the verdict tables beside it. No claim of the
+    notebook is left out, unless the run had parameters of its own.
+
+    Arguments:
+        results: the record.
+        read: content of a file beside it, None where there is none.
+        registry: every claim by id.
+    """
+    for name, sha in results["outputs"].items():
+        content = read(name)
+        if content is None or hashlib.sha256(content).hexdigest() != sha:
+            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
+    smoke, judged = results["profile"] == "smoke", []
+    for measured in results["measurements"]:
+        verdict = _judge_again(measured, registry)
+        if measured["verdict"] != (NOT_JUDGED if smoke else verdict):
+            said = f"{full_name(measured)} is recorded as {measured['verdict']!r}"
+            raise ReproError(f"{said}, from its interval follows {str(verdict)!r}")
+        judged.append((measured["claim"], verdict))
+    follows = {} if smoke else claims.combine_parts(registry, judged)
+    if results["claims"] != follows:
+        raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
+    if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
+        parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
+        declared = claims.of_notebook(registry, results["notebook"])
+        for identity, absent in claims.unmeasured(declared, results["profile"], parts).items():
+            raise ReproError(f"{identity} {absent[0]}".strip() + " is not measured in it")
+    _check_verdict_tables(results, read)
+
+
+def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> claims.Verdict:
+    """What follows from a recorded interval by the criterion of the registry, which must be the recorded one."""
+    if measured["claim"] not in registry:
+        raise ReproError(f"{measured['claim']} is not in the registry any more")
+    criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
+    if measured["criterion"] != str(criterion):
+        raise ReproError(
+            f"{full_name(measured)} was judged by {measured['criterion']}, the registry now says {criterion}"
+        )
+    low, high = (math.nan if end is None else end for end in measured["interval"])
+    return criterion.judge((low, high), measured["withheld"])
+
+
+def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
+    """The tables that the forests draw hold the measurements a second time."""
+    measured = {(m["claim"], m["part"]): m for m in results["measurements"]}
+    for name in (name for name in results["outputs"] if name.startswith("verdicts") and name.endswith(".csv")):
+        table = parse_table(read(name) or b"", name)
+        lacking = {"claim", "part", "estimate", "lower", "upper", "n", "verdict"} - set(table.columns)
+        if lacking:
+            raise ReproError(f"{name} has no column {min(lacking)}")
+        for row in table.fillna({"part": ""}).itertuples(index=False):
+            m = measured.get((row.claim, row.part))
+            said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
+            drawn: list[Any] = [row.estimate, row.lower, row.upper, row.n, row.verdict]
+            same = [a == b if b is not None else not math.isfinite(a) for a, b in zip(drawn, said, strict=True)]
+            if not all(same):
+                raise ReproError(f"{row.claim} {row.part}".strip() + f" is not what {name} says of it")
+
+
+def intact(folder: Path, results: Mapping[str, Any]) -> bool:
+    """Whether every file of a finished run is there, unchanged."""
+    return all(
+        (folder / name).is_file() and file_hash(folder / name) == sha for name, sha in results["outputs"].items()
+    )
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
