@@ -7,7 +7,8 @@ No fast-math: sums are taken in the written order, so results do not depend on t
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from repro.geometry.compiled import compiled
 
 ONE = np.uint64(1)
 
@@ -51,7 +52,7 @@ def _bits(sets: np.ndarray) -> np.ndarray:
     return octets.view("<u8").astype(np.uint64, copy=False)
 
 
-@njit(cache=True)
+@compiled()
 def _add_squares(coordinates, start, distances):  # type: ignore[no-untyped-def]
     width, n = coordinates.shape
     for row in range(len(distances)):
@@ -72,7 +73,7 @@ def _add_squares(coordinates, start, distances):  # type: ignore[no-untyped-def]
             d += 1
 
 
-@njit(cache=True)
+@compiled()
 def _count_exceeded(distances, thresholds, level):  # type: ignore[no-untyped-def]
     for row in range(len(distances)):
         for t in range(thresholds.shape[1]):
@@ -81,7 +82,7 @@ def _count_exceeded(distances, thresholds, level):  # type: ignore[no-untyped-de
                 level[row, j] += distances[row, j] > threshold
 
 
-@njit(cache=True)
+@compiled()
 def _count_levels(level, count):  # type: ignore[no-untyped-def]
     counts = np.zeros((len(level), count + 1), np.int64)
     for i in range(len(level)):
@@ -91,7 +92,7 @@ def _count_levels(level, count):  # type: ignore[no-untyped-def]
     return counts
 
 
-@njit(cache=True)
+@compiled()
 def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     """Breadth-first search from all vertices at once.
 
@@ -141,7 +142,7 @@ def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     return sums
 
 
-@njit(cache=True)
+@compiled()
 def _count_common(adjacent, first, second):  # type: ignore[no-untyped-def]
     counts = np.zeros(len(first), np.int64)
     for e in range(len(first)):
@@ -150,7 +151,7 @@ def _count_common(adjacent, first, second):  # type: ignore[no-untyped-def]
     return counts
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _ones(word):  # type: ignore[no-untyped-def]
     """Number of bits set, by sums over fields of 2, 4 and 8 bits; the compiler knows the pattern."""
     word -= (word >> ONE) & np.uint64(0x5555_5555_5555_5555)
@@ -159,7 +160,7 @@ def _ones(word):  # type: ignore[no-untyped-def]
     return np.int64((word * np.uint64(0x0101_0101_0101_0101)) >> np.uint64(56))
 
 
-@njit(cache=True, inline="always")
+@compiled(inline="always")
 def _within(row, other):  # type: ignore[no-untyped-def]
     outside = np.uint64(0)
     for w in range(len(row)):

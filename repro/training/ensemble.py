@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-import numba
 import numpy as np
 import scipy.linalg.cython_blas  # noqa: F401  numba's products; loaded here for its threads to be found below
 import torch
@@ -14,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from repro.geometry.compiled import compiled
 from repro.models.ensemble import DenseEnsemble
 
 
@@ -162,7 +162,7 @@ def _compiled_epochs(
 
 # Division by zero as in NumPy: Python's check would keep the update of the parameters from being vectorised and make it
 # ten times, a whole step nearly twice as slow. The first call ever compiles; later processes load the result.
-_compiled = numba.njit(error_model="numpy", cache=True)
+_compiled = compiled(error_model="numpy")
 
 
 @_compiled

@@ -33,6 +33,9 @@ def _clear_errors(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **options)
         except ReproError as error:
             raise click.ClickException(str(error)) from None
+        except OSError as error:  # a full disk, a file that may not be read
+            where = f" ({error.filename})" if error.filename else ""
+            raise click.ClickException(f"cannot go on: {error.strerror or error}{where}") from None
         except KeyboardInterrupt:
             click.echo(
                 "interrupted: earlier results stand, finished cells are kept; the same command goes on from there"

@@ -1,9 +1,9 @@
-"""Execute one notebook in this process: `python -m repro.workflow.kernel run.json`, started by the runner.
+"""Execute one notebook in this process: `python -m repro.workflow.kernel run.json FD`, started by the runner.
 
 papermill's own bookkeeping calls a run complete after a dead kernel, so success is judged here: no exception, every
-code cell executed, and the results record of this very run in place. Exit status 0 or 1. Beside run.json, the file
-`failure` holds the reason of a failure, as one message, and the file `cell` the number of the cell that runs, by which
-the runner holds it to its limit.
+code cell executed, and the results record of this very run in place. Exit status 0 or 1. The reason of a failure goes
+to the file descriptor FD, as one message, for a full disk could not take it. Beside run.json, the file `cell` holds
+the number of the cell that runs, by which the runner holds it to its limit.
 """
 
 import json
@@ -11,6 +11,8 @@ import os
 import shutil
 import sys
 import tempfile
+import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,11 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from repro.workflow.progress import PROGRESS_VARIABLE
-from repro.workflow.project import RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
+from repro.workflow.project import LONGEST_REASON, RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
 from repro.workflow.results import load_results
 
 NOTEBOOK = "notebook.ipynb"
+LONGEST_FOLDER = 80  # characters of a folder for temporary files; sockets add about 20
 
 
 class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
@@ -37,7 +40,7 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.transport = "ipc"
-        self.socket_folder = tempfile.mkdtemp(prefix="repro-")  # short: a socket path has about 100 characters
+        self.socket_folder = _socket_folder()
         write_text(Path(os.environ[RUN_VARIABLE]).with_name(SOCKETS), self.socket_folder)  # for who clears up after us
         self.ip = f"{self.socket_folder}/k"
 
@@ -54,14 +57,25 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
             shutil.rmtree(self.socket_folder, ignore_errors=True)
 
 
+def _socket_folder() -> str:
+    """A new folder for temporary files whose path is short: that of a socket has about 100 characters."""
+    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(os.fsencode(parent)) <= LONGEST_FOLDER and os.access(parent, os.W_OK):
+            return tempfile.mkdtemp(prefix="repro-", dir=parent)
+    raise ReproError(
+        f"the kernel needs a folder for sockets that can be written and whose path has at most {LONGEST_FOLDER} "
+        f"characters; {tempfile.gettempdir()} is none: set TMPDIR"
+    )
+
+
 def execute(run: dict[str, Any]) -> None:
     """Run the notebook that `run` describes; ReproError says what went wrong."""
     output = Path(run["context"]["staging"]) / NOTEBOOK
     stage = _Stage(Path(os.environ[PROGRESS_VARIABLE]))
     try:
         notebook = papermill.execute_notebook(
-            run["notebook"],
-            str(output),
+            _literal(run["notebook"]),
+            _literal(str(output)),
             parameters=run["parameters"],
             kernel_name="python3",
             language="python",
@@ -82,6 +96,11 @@ def execute(run: dict[str, Any]) -> None:
     if results is None or results["run_id"] != run["context"]["run_id"]:
         raise ReproError("the notebook wrote no results record: does its last cell call record.finish()?")
     _strip(output, run)
+
+
+def _literal(path: str) -> str:
+    """A path as it is: papermill fills parameters into what stands in braces."""
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 class _Stage:
@@ -122,8 +141,9 @@ def _strip(path: Path, run: dict[str, Any]) -> None:
 
 def main() -> int:
     """Entry of the child process."""
-    description = Path(sys.argv[1])
-    run = json.loads(description.read_text(encoding="utf-8"))
+    run = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
+    report = int(sys.argv[2])
+    os.set_inheritable(report, False)
     end_with_parent(run["runner"])  # by its number: it may be gone already
     try:
         execute(run)
@@ -131,9 +151,13 @@ def main() -> int:
         reason = str(error)
     except OSError as error:
         reason = f"cannot write results: {error}"
+    except Exception as error:
+        with suppress(OSError):
+            traceback.print_exc()
+        reason = f"its process failed by {type(error).__name__}: {error}"
     else:
         return 0
-    (description.parent / "failure").write_text(reason, encoding="utf-8")
+    os.write(report, reason.encode(errors="replace")[:LONGEST_REASON])
     return 1
 
 

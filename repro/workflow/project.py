@@ -16,6 +16,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
+LONGEST_REASON = 2**15  # bytes of what a child says of its failure; a pipe takes them without a reader
 SOCKETS = "sockets"  # the file beside it that names the folder of the kernel's sockets
 
 # Variables by which git takes another repository than that of the folder.
@@ -126,6 +127,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o666 & ~_umask())  # a temporary file is private, a result is not
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say of which file
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

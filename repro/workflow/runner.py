@@ -28,7 +28,16 @@ from rich.text import Text
 
 from repro.workflow import arithmetic, claims, parameters, record
 from repro.workflow.progress import PROGRESS_VARIABLE
-from repro.workflow.project import PACKAGE, RUN_VARIABLE, SOCKETS, Project, ReproError, digest, write_text
+from repro.workflow.project import (
+    LONGEST_REASON,
+    PACKAGE,
+    RUN_VARIABLE,
+    SOCKETS,
+    Project,
+    ReproError,
+    digest,
+    write_text,
+)
 from repro.workflow.results import intact, load_results
 
 KERNEL_MODULE = "repro.workflow.kernel"
@@ -190,7 +199,7 @@ def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: M
         where = project.shown(plan.target)
         return Outcome(plan, "failed", f"another run is writing {where}; wait for it, or choose another --out")
     except OSError as error:
-        return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error.strerror}")
+        return Outcome(plan, "failed", f"cannot write to {_place(project, error, plan.target)}: {error.strerror}")
     try:
         record.restore(plan.target)
         record.refuse_to_replace(plan.target)
@@ -204,7 +213,12 @@ def _start(project: Project, plan: Plan, force: bool, limits: Limits, cluster: M
         return Outcome(plan, "failed", str(error))
     except OSError as error:
         lock.release()
-        return Outcome(plan, "failed", f"cannot write to {project.shown(plan.target.parent)}: {error}")
+        return Outcome(plan, "failed", f"cannot write to {_place(project, error, plan.target)}: {error.strerror}")
+
+
+def _place(project: Project, error: OSError, target: Path) -> str:
+    """The folder that could not be written."""
+    return project.shown(Path(error.filename or target).parent)
 
 
 def _finished_file(project: Project, plan: Plan) -> Path:
@@ -275,12 +289,14 @@ class _Run:
             "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
             **cluster,
         }  # fmt: skip
+        self.reason, report = os.pipe()
         with (self.folder / "log").open("wb") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", KERNEL_MODULE, str(file)],
+                [sys.executable, "-m", KERNEL_MODULE, str(file), str(report)],
                 cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, pass_fds=(report,),
             )  # fmt: skip
+        os.close(report)
 
     @property
     def seconds(self) -> float:
@@ -356,16 +372,17 @@ class _Run:
         except ReproError as error:
             return Outcome(self.plan, "failed", str(error), self.seconds)
         except OSError as error:
-            where = self.project.shown(self.plan.target)
-            return Outcome(self.plan, "failed", f"cannot write {where}: {error.strerror}", self.seconds)
+            where = _place(self.project, error, self.plan.target)
+            return Outcome(self.plan, "failed", f"cannot write to {where}: {error.strerror}", self.seconds)
         return Outcome(self.plan, "ran", f"results in {self.project.shown(self.plan.target)}", self.seconds)
 
     def _failure(self) -> str:
-        try:
-            return (self.folder / "failure").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            tail = (self.folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
-            return f"its process ended with status {self.child.returncode}: {' '.join(tail)}"
+        """What the child said of its end, else how it ended."""
+        reason = os.read(self.reason, LONGEST_REASON).decode(errors="replace")
+        if reason:
+            return reason
+        tail = (self.folder / "log").read_text(encoding="utf-8", errors="replace").splitlines()[-1:]
+        return f"its process ended with status {self.child.returncode}: {' '.join(tail) or 'it said nothing'}"
 
     def _keep_failed(self) -> str:
         """Keep the notebook as far as it came, and say where."""
@@ -391,6 +408,7 @@ class _Run:
         self.child.wait()
 
     def _clean(self) -> None:
+        os.close(self.reason)
         shutil.rmtree(self.staging, ignore_errors=True)
         _remove(self.folder)
         self.lock.release()
