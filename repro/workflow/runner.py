@@ -14,7 +14,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -287,6 +287,8 @@ class _Run:
             PROGRESS_VARIABLE: str(self.progress),
             "REPRO_CACHE": str(project.cache),
             "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
+            "JUPYTER_RUNTIME_DIR": str(self.folder / "jupyter"),  # nor are keys of connections left in the home
+            "JOBLIB_TEMP_FOLDER": str(self.folder / "joblib"),  # nor arrays in shared memory
             **cluster,
         }  # fmt: skip
         self.reason, report = os.pipe()
@@ -357,12 +359,10 @@ class _Run:
         self._clean()
 
     def _publish(self) -> Outcome:
-        if inputs(self.project, self.plan.path, self.plan.parameters) != self.plan.inputs:
-            reason = (
-                "code, claims or locks changed while it ran, so its results belong to neither version; run it again"
-            )
-            return Outcome(self.plan, "failed", reason, self.seconds)
         try:
+            if inputs(self.project, self.plan.path, self.plan.parameters) != self.plan.inputs:
+                changed = "code, claims or locks changed while it ran, so its results belong to neither version"
+                raise ReproError(f"{changed}; run it again")
             results = load_results(self.staging) or {}
             results["cost"] = {"wall_seconds": round(self.seconds, 1), **self.meter.cost()}
             record.save_results(self.staging, results)
@@ -395,23 +395,40 @@ class _Run:
         return f"\n  the notebook as far as it came: {self.project.shown(kept)}"
 
     def _kill(self) -> None:
-        """End the child and everything below it; the kernel has a session of its own, so the tree is walked."""
+        """End the child and everything below it; the kernel has a session of its own, so the tree is walked.
+
+        Those that clear up after worker processes, such as their semaphores, end by themselves when these are gone.
+        """
         try:
             family = [psutil.Process(self.child.pid), *psutil.Process(self.child.pid).children(recursive=True)]
         except psutil.NoSuchProcess:
             family = []
-        for process in reversed(family):
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
+        clearing = [process for process in family if _clears_up(process)]
+        for process in reversed([process for process in family if process not in clearing]):
+            _end(process)
         self.child.wait()
+        _, late = psutil.wait_procs(clearing, timeout=5)
+        for process in late:
+            _end(process)
 
     def _clean(self) -> None:
         os.close(self.reason)
         shutil.rmtree(self.staging, ignore_errors=True)
         _remove(self.folder)
         self.lock.release()
+
+
+def _clears_up(process: psutil.Process) -> bool:
+    """Whether it is a resource tracker of Python's or joblib's."""
+    try:
+        return any("resource_tracker" in word for word in process.cmdline())
+    except psutil.Error:
+        return False
+
+
+def _end(process: psutil.Process) -> None:
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
 
 
 def _remove(active: Path) -> None:
