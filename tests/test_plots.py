@@ -162,6 +162,24 @@ def test_gain_and_compression():
     return compression_dynamics.gain_and_compression(with_interval(frame, 0.1 * frame["train_size"] ** 0.5 + 0.3))
 
 
+DRAWINGS = [test_learning_curves, test_growth, test_crossover, test_stages, test_one_neuron_growth, test_nuisances,
+            test_gain_and_compression]  # fmt: skip
+
+
+@pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__.removeprefix("test_"))
+def test_one_unit_has_no_interval_and_is_drawn_without(drawing, monkeypatch):
+    seen = []
+
+    def one_unit(frame):
+        seen.append(frame)
+        return frame.assign(lower=np.nan, upper=np.nan, seeds=1)
+
+    for made in (with_interval, curves):
+        monkeypatch.setitem(globals(), made.__name__, lambda *options, made=made: one_unit(made(*options)))
+    drawing().draw_without_rendering()
+    assert seen
+
+
 def test_drawing_leaves_the_callers_settings_and_figures_alone():
     before = dict(plt.rcParams)
     compression.learning_curves(curves(1.0))

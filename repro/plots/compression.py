@@ -31,7 +31,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
         axis.set(xscale="log", yscale="log", title=f"d = {dimension}", xlabel="training points p")
         style.size_ticks(axis, frame["train_size"])
     axes[0].set_ylabel("test error")
-    style.plain_log_ticks(axes[0], frame["lower"].clip(lower=1e-4).min(), frame["upper"].max())
+    style.plain_log_ticks(axes[0], *style.extent(frame, 1e-4))
     theory = Line2D([], [], color="0.2", linestyle=":", linewidth=1.6, label="slope predicted as p → ∞")
     style.legend_below(figure, [*_regime_handles(), theory], style.interval_meaning(frame))
     return figure

@@ -40,8 +40,9 @@ def growth(frame: pd.DataFrame) -> Figure:
         axis.set(xscale="log", yscale="log", title=f"version {definition}", xlabel="training points p")
         style.size_ticks(axis, frame["train_size"])
         axis.legend(loc="upper left")
-    style.plain_log_ticks(axes[0], frame["lower"].min(), frame["upper"].max())
-    axes[0].set(ylabel="compression Λ at t*", ylim=(frame["lower"].min() / 1.3, 5 * frame["upper"].max()))
+    low, high = style.extent(frame)
+    style.plain_log_ticks(axes[0], low, high)
+    axes[0].set(ylabel="compression Λ at t*", ylim=(low / 1.3, 5 * high))
     guide = Line2D([], [], label="Λ∞ = 0.3676 √p", **GUIDE)
     style.legend_below(figure, [guide], style.interval_meaning(frame))
     return figure
@@ -65,10 +66,10 @@ def crossover(frame: pd.DataFrame) -> Figure:
     for axis, label in zip(axes, ("compression Λ (version A)", "test error"), strict=True):
         axis.set(xscale="log", yscale="log", xlabel="output scale α  (features ←  → lazy)", ylabel=label)
     compression = frame[frame["quantity"] != "test error"]
-    style.plain_log_ticks(axes[0], compression["lower"].min(), compression["upper"].max())
+    style.plain_log_ticks(axes[0], *style.extent(compression))
     axes[0].set_ylim(0.6, None)
     error = frame[frame["quantity"] == "test error"]
-    style.plain_log_ticks(axes[1], error["lower"].min(), error["upper"].max())
+    style.plain_log_ticks(axes[1], *style.extent(error))
     style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame))
     return figure
 
@@ -96,7 +97,7 @@ def stages(frame: pd.DataFrame) -> Figure:
         axis.set(xscale="log", yscale=scale, ylabel=label, xlabel="time s / t*")
     for axis, quantity in ((axes[0], "amplification_A"), (axes[3], "test_error")):
         values = frame[frame["quantity"] == quantity]
-        style.plain_log_ticks(axis, values["lower"].clip(lower=1e-3).min(), values["upper"].max())
+        style.plain_log_ticks(axis, *style.extent(values, 1e-3))
     axes[1].set_ylim(1e-4, 2)
     axes[2].set_ylim(-0.02, 1.02)
     axes[0].text(1.05, 0.02, "t*", transform=axes[0].get_xaxis_transform())
@@ -167,9 +168,9 @@ def one_neuron_growth(frame: pd.DataFrame) -> Figure:
             _with_band(axis, line, look, label)
         axis.set(yscale="log", title=f"p = {size}", xlabel="time s / t*")
     measured = frame[frame["source"] != "equation"]
-    axes[0].set(ylabel="compression Λ (version A)", ylim=(0.7, 20 * measured["upper"].max()))
+    axes[0].set(ylabel="compression Λ (version A)", ylim=(0.7, 20 * style.extent(measured)[1]))
     style.legend_below(figure, axes[0].get_legend_handles_labels()[0], style.interval_meaning(frame, "bands"))
-    style.plain_log_ticks(axes[0], 1, 10 * measured["upper"].max())
+    style.plain_log_ticks(axes[0], 1, 10 * style.extent(measured)[1])
     return figure
 
 
@@ -218,7 +219,7 @@ def nuisances(frame: pd.DataFrame, reference: str) -> Figure:
             axis.plot(point["mean"], row, "o", color=style.BLUE)
         axis.axvline(1.0, color="0.2", linewidth=0.8)
         axis.set(xlabel=f"{quantity}, relative to the reference", ylim=(len(variants) - 0.5, -0.5))
-        reach = 1.15 * max(0.1, float(np.abs(chosen[["lower", "upper"]].to_numpy(float) - 1).max()))
+        reach = 1.15 * max(0.1, float((chosen[["mean", "lower", "upper"]] - 1).abs().max().max()))
         axis.set_xlim(1 - reach, 1 + reach)
     axes[0].set_yticks(range(len(variants)), variants)
     axes[0].tick_params(axis="y", length=0)
@@ -246,9 +247,9 @@ def gain_and_compression(frame: pd.DataFrame) -> Figure:
         axis.set(xscale="log", xlabel="training points p", ylabel=label)
         style.size_ticks(axis, frame["train_size"])
     ratio, amplification = (frame[frame["quantity"] == quantity] for quantity in labels)
-    axes[0].set_ylim(0, 1.15 * ratio["upper"].max())
-    axes[1].set(yscale="log", ylim=(0.7, 2 * amplification["upper"].max()))
-    style.plain_log_ticks(axes[1], 0.7, amplification["upper"].max())
+    axes[0].set_ylim(0, 1.15 * style.extent(ratio)[1])
+    axes[1].set(yscale="log", ylim=(0.7, 2 * style.extent(amplification)[1]))
+    style.plain_log_ticks(axes[1], 0.7, style.extent(amplification)[1])
     for axis, text in zip(axes, ("no gain", "no compression"), strict=True):
         place = (frame["train_size"].max(), 1)
         axis.annotate(text, place, (0, -9), textcoords="offset points", fontsize=7, ha="right")

@@ -77,6 +77,12 @@ def panels(
     return figure, list(axes.flat)
 
 
+def extent(frame: pd.DataFrame, least: float = 0.0) -> tuple[float, float]:
+    """Lowest and highest end of the intervals of a table, at least `least`; a mean without interval stands for both."""
+    low, high = (frame[end].fillna(frame["mean"]) for end in ("lower", "upper"))
+    return float(low.clip(lower=least).min()), float(high.max())
+
+
 def plain_log_ticks(axis: Axes, low: float, high: float) -> None:
     """Label a logarithmic vertical axis 0.1, 0.2, 0.5 rather than by powers of ten."""
     decades = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)

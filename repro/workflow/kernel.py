@@ -43,6 +43,7 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
         self.socket_folder = _socket_folder()
         write_text(Path(os.environ[RUN_VARIABLE]).with_name(SOCKETS), self.socket_folder)  # for who clears up after us
         self.ip = f"{self.socket_folder}/k"
+        self.connection_file = f"{self.socket_folder}/connection.json"  # has the key; goes with the sockets
 
     @property
     def kernel_spec(self) -> KernelSpec:
