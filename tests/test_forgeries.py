@@ -7,7 +7,7 @@ import pytest
 
 from repro.workflow import claims, verify
 from repro.workflow.project import PACKAGE, Project, ReproError
-from repro.workflow.results import check_results, load_results
+from repro.workflow.results import check_results, load_results, seal_of
 
 PROJECT = Project(PACKAGE.parent)
 REGISTRY = claims.load(PROJECT)
@@ -24,7 +24,7 @@ def forgeries(results):
     def forged(change, what):
         edited = copy.deepcopy(results)
         change(edited)
-        return what, edited
+        return what, edited | {"seal": seal_of(edited)}  # by someone who knows how
 
     for i, measured in enumerate(results["measurements"]):
         for verdict in {"reproduced", "not reproduced", "inconclusive", "partial", "splendid"} - {measured["verdict"]}:
@@ -55,6 +55,29 @@ def test_committed_records_hold_and_every_forgery_of_them_is_refused(folder):
         pytest.fail(f"{what} of {edited['notebook']} passed: {edited['measurements']}")
     assert tried > 5 * len(results["measurements"])
     print(f"{folder.parent.name} {folder.name}: {tried} forgeries, {tried} refused")
+
+
+def places(value, path=()):
+    """Every number and word of a record, as the path to it."""
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(item, (*path, key))
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_no_word_or_number_of_a_record_can_be_edited(folder):
+    """Without the seal, the commit, a version or a caption would pass."""
+    results = load_results(folder)
+    for path in places(results):
+        edited = copy.deepcopy(results)
+        place = edited
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = "another" if isinstance(place[path[-1]], (str, type(None))) else not place[path[-1]]
+        with pytest.raises((ReproError, TypeError)):
+            check(folder, edited)
 
 
 def test_a_missing_file_is_named():

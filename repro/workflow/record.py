@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 
 from repro.workflow import arithmetic, claims, parameters
 from repro.workflow.project import RUN_VARIABLE, Project, ReproError, digest, write_text
-from repro.workflow.results import NOT_JUDGED, OWN_PROFILE, RESULTS, file_hash
+from repro.workflow.results import NOT_JUDGED, OWN_PROFILE, RESULTS, file_hash, seal_of
 
 VERSIONS = (
     "numpy",
@@ -265,11 +265,12 @@ class Record:
 
 
 def save_results(folder: Path, results: Mapping[str, Any]) -> None:
-    """Write results.json with the SHA-256 of every other file in the folder."""
+    """Write results.json with the SHA-256 of every other file in the folder, and its own seal."""
     outputs = {
         p.name: file_hash(p) for p in sorted(folder.iterdir()) if p.name != RESULTS and not p.name.startswith(".")
     }
-    text = json.dumps(_finite({**results, "outputs": outputs}), indent=1, allow_nan=False, ensure_ascii=False)
+    said = _finite({**results, "outputs": outputs})
+    text = json.dumps(said | {"seal": seal_of(said)}, indent=1, allow_nan=False, ensure_ascii=False)
     write_text(folder / RESULTS, text + "\n")
 
 

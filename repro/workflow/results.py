@@ -81,6 +81,7 @@ class _Record(_Shape):
     provenance: _Provenance
     cost: _Cost
     outputs: dict[FileName, str]
+    seal: str
 
 
 def parse_results(content: bytes) -> dict[str, Any]:
@@ -95,6 +96,12 @@ def parse_results(content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ReproError(f"{RESULTS} is damaged: {error}") from None
     return results
+
+
+def seal_of(results: Mapping[str, Any]) -> str:
+    """SHA-256 of all that a record says, by which one that was edited or damaged anywhere differs from its seal."""
+    said = {name: value for name, value in results.items() if name != "seal"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def parse_table(content: bytes, name: str) -> pd.DataFrame:
@@ -137,7 +144,7 @@ def check_results(
 
     Every file has the recorded hash. Every measurement was judged by the criterion that the registry now states, its
     verdict follows from its interval, and the numbers are those of the verdict tables beside it. No claim of the
-    notebook is left out, unless the run had parameters of its own.
+    notebook is left out, unless the run had parameters of its own. Nothing else was edited either: the seal holds.
 
     Arguments:
         results: the record.
@@ -164,6 +171,8 @@ def check_results(
         for identity, absent in claims.unmeasured(declared, results["profile"], parts).items():
             raise ReproError(f"{identity} {absent[0]}".strip() + " is not measured in it")
     _check_verdict_tables(results, read)
+    if results["seal"] != seal_of(results):
+        raise ReproError(f"{RESULTS} was edited after the run")
 
 
 def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> claims.Verdict:
