@@ -155,6 +155,8 @@ def _parse(source: str, where: str) -> dict[str, Parameter]:
         statements = ast.parse(source).body
     except SyntaxError as error:  # a magic is one too
         raise ReproError(f"{where}: line {error.lineno} of the parameters cell is not Python: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise ReproError(f"{where}: the parameters cell is not Python: {error or type(error).__name__}") from None
     comments = {
         token.start[0]: token.string.lstrip("# ")
         for token in tokenize.generate_tokens(StringIO(source).readline)
@@ -168,7 +170,7 @@ def _parse(source: str, where: str) -> dict[str, Parameter]:
             ):
                 raise ValueError
             default = ast.literal_eval(statement.value)
-        except ValueError:
+        except (ValueError, TypeError, RecursionError, MemoryError):
             line = ast.get_source_segment(source, statement)
             raise ReproError(f"{where}: not an annotated literal in the parameters cell: {line}") from None
         name = statement.target.id
@@ -193,7 +195,7 @@ def _literal(text: str) -> Any:
     for read_value in (json.loads, ast.literal_eval):
         try:
             return read_value(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
     return text
 

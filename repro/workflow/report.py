@@ -74,9 +74,19 @@ def results_of(project: Project, profile: str, notebook: str, registry: Mapping[
     if results is not None:
         try:
             check_results(results, Folder(folder).read, registry)
+            _check_place(results, profile, notebook)
         except ReproError as error:
             raise ReproError(f"{project.shown(folder)} is refused: {error}; run its notebook again") from None
     return results
+
+
+def _check_place(results: Mapping[str, Any], profile: str, notebook: str) -> None:
+    """ReproError unless a record is that of the declared run whose folder it lies in."""
+    said = (results["profile"], results["notebook"])
+    if said != (profile, notebook):
+        raise ReproError(f"it is the record of {said[1]} at the {said[0]} profile")
+    if results["own_parameters"]:
+        raise ReproError(f"it was run with own values of {', '.join(results['own_parameters'])}, which judge no claim")
 
 
 def last_results(project: Project, notebook: str, registry: Mapping[str, Claim]) -> dict[str, Any] | None:

@@ -41,6 +41,7 @@ from repro.workflow.project import (
 from repro.workflow.results import intact, load_results
 
 KERNEL_MODULE = "repro.workflow.kernel"
+FAMILY = "family"  # the file of a run that names the processes seen below its runner
 # Seconds that a cell and a whole notebook may take, by profile.
 LIMITS = {"smoke": (180, 300), "laptop": (1800, 3600), "paper": (48 * 3600, 96 * 3600)}
 
@@ -104,6 +105,10 @@ def make_plans(
     if "output_dir" in settings:
         raise ReproError("output_dir is set by the runner; choose the folder with --out DIR")
     home = out.resolve() if out else project.own_runs if overrides else project.figures
+    if overrides and home == project.figures:
+        raise ReproError(
+            "figures/ is for declared runs, which judge claims; give runs with --set another folder by --out"
+        )
     plans = []
     for path in paths:
         name = path.stem
@@ -233,7 +238,7 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
         run_id, known, ended = last["run_id"], dict(last["inputs"]), last["ended"]
     except FileNotFoundError:
         return False, "no finished run in the local cache"
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, RecursionError):
         return False, "the note of the last run is damaged"
     changed = [kind for kind, value in plan.inputs.items() if known.get(kind) != value]
     if changed:
@@ -324,13 +329,15 @@ class _Run:
 
     def poll(self) -> Outcome | None:
         """The outcome once the run has ended, None while it goes on."""
-        self.meter.sample(self.child.pid)
+        if self.meter.sample(self.child.pid):
+            with suppress(OSError):  # for who clears up after us
+                write_text(self.folder / FAMILY, " ".join(str(process.pid) for process in self.meter.family))
         over = self._over_limit() if self.child.poll() is None else ""
         if self.child.poll() is None and not over:
             return None
+        self._kill()
         try:
             if over:
-                self._kill()
                 return Outcome(self.plan, "failed", over + self._keep_failed(), self.seconds)
             if self.child.returncode != 0:
                 return Outcome(self.plan, "failed", self._failure() + self._keep_failed(), self.seconds)
@@ -395,19 +402,16 @@ class _Run:
         return f"\n  the notebook as far as it came: {self.project.shown(kept)}"
 
     def _kill(self) -> None:
-        """End the child and everything below it; the kernel has a session of its own, so the tree is walked.
+        """End the child and everything that was ever seen below it; a kernel outlives a child that is killed.
 
         Those that clear up after worker processes, such as their semaphores, end by themselves when these are gone.
         """
-        try:
-            family = [psutil.Process(self.child.pid), *psutil.Process(self.child.pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            family = []
+        family = self.meter.look(self.child.pid)
         clearing = [process for process in family if _clears_up(process)]
         for process in reversed([process for process in family if process not in clearing]):
             _end(process)
         self.child.wait()
-        _, late = psutil.wait_procs(clearing, timeout=5)
+        _, late = psutil.wait_procs(family, timeout=5)
         for process in late:
             _end(process)
 
@@ -432,15 +436,24 @@ def _end(process: psutil.Process) -> None:
 
 
 def _remove(active: Path) -> None:
-    """Remove the folder of a run that has ended, and the sockets that its kernel could not remove itself."""
-    try:
-        sockets = Path((active / SOCKETS).read_text(encoding="utf-8"))
-    except OSError:
-        pass
-    else:
-        if sockets.name.startswith("repro-"):
-            shutil.rmtree(sockets, ignore_errors=True)
+    """Remove the folder of a run that has ended, and what its kernel and workers could not remove themselves."""
+    for name, clear in ((SOCKETS, _remove_sockets), (FAMILY, _remove_semaphores)):
+        with suppress(OSError, ValueError):
+            clear((active / name).read_text(encoding="utf-8"))
     shutil.rmtree(active, ignore_errors=True)
+
+
+def _remove_sockets(folder: str) -> None:
+    if Path(folder).name.startswith("repro-"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_semaphores(family: str) -> None:
+    """Those that joblib has left in shared memory, named by the process that made them."""
+    for pid in family.split():
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            for left in Path("/dev/shm").glob(f"sem.loky-{pid}-*"):
+                left.unlink(missing_ok=True)
 
 
 def clear_remains(project: Project) -> None:
@@ -452,7 +465,7 @@ def clear_remains(project: Project) -> None:
                 continue
         except psutil.AccessDenied:
             continue  # another user's, and alive
-        except (OSError, ValueError, KeyError, TypeError, psutil.NoSuchProcess):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, psutil.NoSuchProcess):
             pass
         _remove(file.parent)
 
@@ -462,20 +475,24 @@ class _Meter:
 
     def __init__(self) -> None:
         self.cpu: dict[int, float] = {}
+        self.family: dict[psutil.Process, None] = {}  # every process seen, in order
         self.peak = 0
         self.last = 0.0
 
-    def sample(self, pid: int) -> None:
-        """Look once, at most twice a second."""
+    def look(self, pid: int) -> list[psutil.Process]:
+        """Every process that is or was seen below another, and that one."""
+        with suppress(psutil.NoSuchProcess):
+            top = psutil.Process(pid)
+            self.family |= dict.fromkeys([top, *top.children(recursive=True)])
+        return list(self.family)
+
+    def sample(self, pid: int) -> bool:
+        """Look once, at most twice a second; whether there are processes that were not there before."""
         if time.monotonic() - self.last < 0.5:
-            return
+            return False
         self.last = time.monotonic()
-        total = 0
-        try:
-            family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return
-        for process in family:
+        total, known = 0, len(self.family)
+        for process in self.look(pid):
             try:
                 times = process.cpu_times()
                 self.cpu[process.pid] = times.user + times.system
@@ -483,6 +500,7 @@ class _Meter:
             except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
         self.peak = max(self.peak, total)
+        return len(self.family) > known
 
     def cost(self) -> dict[str, float]:
         """For the record; the memory of all processes together, pages they share counted in each."""
@@ -523,7 +541,7 @@ class _Display:
         for running in active:
             stage, (last, when) = running.stage, self.said.get(running.plan.notebook, ("", -self.QUIET_SECONDS))
             if stage != last and (
-                stage.split()[0] != last.split(" ")[0] or time.monotonic() - when > self.QUIET_SECONDS
+                stage.split(" ")[0] != last.split(" ")[0] or time.monotonic() - when > self.QUIET_SECONDS
             ):
                 self.said[running.plan.notebook] = (stage, time.monotonic())
                 self.say(running.plan.notebook, f"{running.seconds:.0f} s, {stage}")
