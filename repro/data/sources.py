@@ -215,8 +215,8 @@ def reason(error: BaseException) -> str:
 
     Of a command that failed, it is the last line of its output.
     """
-    said = getattr(error, "stderr", None) or getattr(error, "strerror", None) or str(error)
-    lines = said.strip().splitlines() or [type(error).__name__]
+    output = error.stderr if isinstance(error, subprocess.CalledProcessError) else getattr(error, "strerror", None)
+    lines = str(output or error).strip().splitlines() or [type(error).__name__]
     return "".join(character if character.isprintable() else "?" for character in lines[-1][:REASON_CHARACTERS])
 
 
