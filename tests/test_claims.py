@@ -127,7 +127,9 @@ def test_a_fault_of_the_registry_is_one_clear_error(toy, old, new, message):
     assert str(error.value).startswith("repro/claims.toml: ") and message in str(error.value)
 
 
-@pytest.mark.parametrize("content", [b"claim = 3", b"claim = ['a']", b"claim = { id = 'toy.slope' }", b"# \xe9\n"])
+@pytest.mark.parametrize(
+    "content", [b"", b"[[clam]]", b"claim = 3", b"claim = ['a']", b"claim = { id = 'toy.slope' }", b"# \xe9\n"]
+)
 def test_a_registry_of_another_shape_is_one_clear_error(toy, content):
     toy.claims.write_bytes(content)
     with pytest.raises(ReproError, match=r"^repro/claims\.toml: "):

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
 from rich.console import Console
 
 from repro.workflow import runner
-from repro.workflow.project import Project
+from repro.workflow.project import PACKAGE, Project
 from repro.workflow.runner import Limits
 
 
@@ -39,11 +40,11 @@ def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
     return toy
 
 
-def fails(project: ToyProject, *words: str, says: str, code: int = 1) -> str:
+def fails(project: ToyProject, *words: str, says: str, code: int = 1, **environment: str) -> str:
     """Run, and check what every bad day has in common."""
     before = project.content() if project.results.exists() else None
     unfinished = set(project.root.glob("figures/*/.*.new"))
-    run = project.repro(*words)
+    run = project.repro(*words, **environment)
     output = run.stdout + run.stderr
     assert run.returncode == code, output
     assert says in output, output
@@ -229,6 +230,15 @@ def test_a_kill_between_the_two_renames_of_publishing_loses_nothing(done):
     assert done.content() == before
 
 
+def test_readers_put_back_what_a_killed_publication_took_aside(done):
+    assert done.repro("run").returncode == 0
+    before, old = done.content(), done.results.parent / ".toy.old"
+    for command in ("list", "verify", "report"):
+        done.results.rename(old)
+        assert "not run" not in done.repro(command).stdout
+        assert done.content() == before and not old.exists()
+
+
 def test_a_damaged_cell_of_the_cache_is_told_and_computed_again(done):
     before = done.content()["values.csv"]
     files = sorted((done.root / ".repro" / "cells" / "row").glob("*.json"))
@@ -297,6 +307,10 @@ def test_a_read_only_folder_is_told_before_anything_runs(done):
     assert done.content() == before
 
 
+def test_a_cache_that_cannot_be_written_is_told_before_anything_runs(done):
+    fails(done, "run", "--force", says="toy: failed: cannot write to /dev/full", REPRO_CACHE="/dev/full/cache")
+
+
 @pytest.mark.parametrize("blocks", [1, 16, 25])
 def test_a_full_disk_leaves_the_earlier_results(done, blocks):
     """A limit on the size of files stands in for a full disk: writing fails in the same places."""
@@ -307,6 +321,20 @@ def test_a_full_disk_leaves_the_earlier_results(done, blocks):
     assert "File too large" in run.stdout + run.stderr
     assert "Traceback" not in run.stdout + run.stderr
     assert done.content() == before
+
+
+def test_a_checkout_and_a_home_that_cannot_be_written_compile_anew(tmp_path):
+    """numba finds no folder for its cache."""
+    package = shutil.copytree(PACKAGE, tmp_path / "repro", ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in (tmp_path, package, *filter(Path.is_dir, package.rglob("*"))):
+        folder.chmod(0o555)
+    home = tmp_path / "home"
+    script = "import numpy as np; from repro.geometry.graph import hop_sum; print(hop_sum(np.array([[0, 1], [1, 0]])))"
+    environment = os.environ | {"HOME": str(home), "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(home)}
+    command = unprivileged([sys.executable, "-c", script])
+    run = subprocess.run(command, cwd="/", env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0 and run.stdout == "2\n", run.stderr
+    assert not list(package.rglob("*.nbi"))
 
 
 def test_two_runs_at_once_do_not_mix(done):

@@ -150,7 +150,7 @@ def test_a_note_of_the_last_run_or_a_description_of_another_run_of_any_shape_har
         folder = project.cache / "active" / f"run {count}"
         folder.mkdir(parents=True)
         (folder / "run.json").write_bytes(content)
-        (folder / "sockets").write_bytes(content)
+        (folder / "family").write_bytes(content)
         runner.clear_remains(project)
         count += 1
     assert count > 60

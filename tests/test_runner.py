@@ -1,12 +1,13 @@
 """The runner: what is run, what is skipped and why, and what a finished run leaves."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import nbformat
 import pytest
-from conftest import FINISH, SETUP, SWEEP, write_notebook
+from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
 
 from repro.workflow import kernel, runner
 from repro.workflow.project import Project, ReproError
@@ -167,6 +168,40 @@ def test_a_notebook_goes_by_its_name_or_its_path(toy, name):
 def test_a_path_elsewhere_is_not_the_notebook_of_that_name(toy):
     run = toy.repro("run", "/no/such/dir/toy.ipynb")
     assert run.returncode == 1 and "unknown notebook '/no/such/dir/toy.ipynb'" in run.stderr
+
+
+def test_paths_and_names_are_words_and_nothing_else(tmp_path_factory):
+    """Braces are no parameters, square brackets no styles, and a socket fits into no long temporary folder."""
+    toy = ToyProject(tmp_path_factory.mktemp("{x} [b] 100%"))
+    toy.claims.write_text(toy.claims.read_text() + 'part = [{ name = "[/b] [lazy]", criterion = CRITERION }]\n')
+    text = toy.claims.read_text().replace("criterion = {", "CRITERION = {", 1)
+    criterion = text.partition("CRITERION = ")[2].splitlines()[0]
+    kept = [line for line in text.splitlines() if not line.startswith(("CRITERION", "band"))]
+    toy.claims.write_text("\n".join(kept).replace("= CRITERION", f"= {criterion}") + "\n")
+    measured = FINISH.replace('"toy.slope",', '"toy.slope", part="[/b] [lazy]",').replace(
+        "estimate - 0.05", "float('nan')"
+    )
+    write_notebook(toy.notebook, SETUP, SWEEP, measured.replace("estimate + 0.05", "float('nan')"))
+    long = tmp_path_factory.mktemp("t" * 90)
+    run = toy.repro("run", TMPDIR=str(long))
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "[/b] [lazy]" in run.stdout and "[nan, nan]" in run.stdout
+    assert "[/b] [lazy]" in toy.repro("report").stdout + (toy.root / "figures" / "index.html").read_text()
+
+
+def test_runs_with_own_parameters_do_not_go_where_declared_ones_are(toy):
+    run = toy.repro("run", "--set", "seeds=2", "--out", "figures")
+    assert run.returncode == 1 and "figures/ is for declared runs, which judge claims" in run.stderr
+    assert toy.repro("run", "--set", "seeds=2").returncode == 0
+    (toy.root / "figures" / "laptop").mkdir(parents=True)
+    shutil.copytree(toy.root / "runs" / "laptop" / "toy", toy.results)
+    refused = toy.repro("list")
+    assert refused.returncode == 1 and "it was run with own values of seeds, which judge no claim" in refused.stderr
+    shutil.rmtree(toy.results)
+    assert toy.repro("run").returncode == 0
+    shutil.copytree(toy.results, toy.root / "figures" / "paper" / "toy")
+    refused = toy.repro("report")
+    assert refused.returncode == 1 and "it is the record of toy at the laptop profile" in refused.stderr
 
 
 def test_plain_papermill_works_and_is_checked_too(toy):

@@ -8,7 +8,6 @@ the number of the cell that runs, by which the runner holds it to its limit.
 
 import json
 import os
-import shutil
 import sys
 import tempfile
 import traceback
@@ -23,11 +22,10 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from repro.workflow.progress import PROGRESS_VARIABLE
-from repro.workflow.project import LONGEST_REASON, RUN_VARIABLE, SOCKETS, ReproError, end_with_parent, write_text
+from repro.workflow.project import LONGEST_REASON, ReproError, end_with_parent, write_text
 from repro.workflow.results import load_results
 
 NOTEBOOK = "notebook.ipynb"
-LONGEST_FOLDER = 80  # characters of a folder for temporary files; sockets add about 20
 
 
 class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
@@ -40,33 +38,15 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.transport = "ipc"
-        self.socket_folder = _socket_folder()
-        write_text(Path(os.environ[RUN_VARIABLE]).with_name(SOCKETS), self.socket_folder)  # for who clears up after us
-        self.ip = f"{self.socket_folder}/k"
-        self.connection_file = f"{self.socket_folder}/connection.json"  # has the key; goes with the sockets
+        folder = tempfile.gettempdir()  # the run's own, with a short path
+        self.ip = f"{folder}/k"
+        self.connection_file = f"{folder}/connection.json"  # has the key
 
     @property
     def kernel_spec(self) -> KernelSpec:
         """This interpreter, whatever kernels are installed."""
         command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
         return KernelSpec(argv=command, display_name="Python 3", language="python")
-
-    def cleanup_resources(self, restart: bool = False) -> None:
-        """Remove the sockets with the kernel."""
-        super().cleanup_resources(restart)
-        if not restart:
-            shutil.rmtree(self.socket_folder, ignore_errors=True)
-
-
-def _socket_folder() -> str:
-    """A new folder for temporary files whose path is short: that of a socket has about 100 characters."""
-    for parent in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
-        if len(os.fsencode(parent)) <= LONGEST_FOLDER and os.access(parent, os.W_OK):
-            return tempfile.mkdtemp(prefix="repro-", dir=parent)
-    raise ReproError(
-        f"the kernel needs a folder for sockets that can be written and whose path has at most {LONGEST_FOLDER} "
-        f"characters; {tempfile.gettempdir()} is none: set TMPDIR"
-    )
 
 
 def execute(run: dict[str, Any]) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
 LONGEST_REASON = 2**15  # bytes of what a child says of its failure; a pipe takes them without a reader
-SOCKETS = "sockets"  # the file beside it that names the folder of the kernel's sockets
 
 # Variables by which git takes another repository than that of the folder.
 OTHER_REPOSITORY = (

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,7 +33,6 @@ from repro.workflow.project import (
     LONGEST_REASON,
     PACKAGE,
     RUN_VARIABLE,
-    SOCKETS,
     Project,
     ReproError,
     digest,
@@ -41,6 +41,7 @@ from repro.workflow.project import (
 from repro.workflow.results import intact, load_results
 
 KERNEL_MODULE = "repro.workflow.kernel"
+LONGEST_FOLDER = 70  # characters of a folder for temporary files; the names of sockets add about 30
 FAMILY = "family"  # the file of a run that names the processes seen below its runner
 # Seconds that a cell and a whole notebook may take, by profile.
 LIMITS = {"smoke": (180, 300), "laptop": (1800, 3600), "paper": (48 * 3600, 96 * 3600)}
@@ -264,7 +265,7 @@ class _Run:
         record.remove_stale_staging(plan.target)
         self.staging = record.new_staging(plan.target)
         self.folder = project.cache / "active" / uuid.uuid4().hex
-        self.folder.mkdir(parents=True)
+        self.temporary = _temporary_folder() / f"repro-{self.folder.name[:12]}"
         self.progress = self.folder / "stage"
         self.notes_read = 0
         self.meter = _Meter()
@@ -272,35 +273,46 @@ class _Run:
             plan.notebook, plan.profile, self.folder.name, plan.key, str(self.staging),
             plan.overrides, record.git_state(project), record.now(),
         )  # fmt: skip
+        try:
+            self._launch(cluster)
+        except OSError:
+            self._remove_folders()
+            raise
+
+    def _launch(self, cluster: Mapping[str, str]) -> None:
+        self.folder.mkdir(parents=True)
         description = {
-            "notebook": str(plan.path),
-            "shown": project.shown(plan.path),
-            "root": str(project.root),
+            "notebook": str(self.plan.path),
+            "shown": self.project.shown(self.plan.path),
+            "root": str(self.project.root),
             "machine": platform.node(),
             "runner": os.getpid(),
             "since": psutil.Process().create_time(),
-            "parameters": plan.parameters,
+            "temporary": str(self.temporary),
+            "parameters": self.plan.parameters,
             "context": asdict(self.context),
         }
         file = self.folder / "run.json"
         write_text(file, json.dumps(description))
+        self.temporary.mkdir(mode=0o700)
         environment = arithmetic.environment(os.environ) | {
             "MPLBACKEND": "agg",
             "PYTHONHASHSEED": "0",
             "PYTHONUTF8": "1",
             RUN_VARIABLE: str(file),
             PROGRESS_VARIABLE: str(self.progress),
-            "REPRO_CACHE": str(project.cache),
+            "REPRO_CACHE": str(self.project.cache),
             "IPYTHONDIR": str(self.folder / "ipython"),  # a user's start-up files do not run in it
             "JUPYTER_RUNTIME_DIR": str(self.folder / "jupyter"),  # nor are keys of connections left in the home
-            "JOBLIB_TEMP_FOLDER": str(self.folder / "joblib"),  # nor arrays in shared memory
+            "TMPDIR": str(self.temporary),
+            "JOBLIB_TEMP_FOLDER": str(self.temporary),  # not shared memory
             **cluster,
         }  # fmt: skip
         self.reason, report = os.pipe()
         with (self.folder / "log").open("wb") as log:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", KERNEL_MODULE, str(file), str(report)],
-                cwd=project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                cwd=self.project.root, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True, pass_fds=(report,),
             )  # fmt: skip
         os.close(report)
@@ -417,9 +429,12 @@ class _Run:
 
     def _clean(self) -> None:
         os.close(self.reason)
+        self._remove_folders()
+        self.lock.release()
+
+    def _remove_folders(self) -> None:
         shutil.rmtree(self.staging, ignore_errors=True)
         _remove(self.folder)
-        self.lock.release()
 
 
 def _clears_up(process: psutil.Process) -> bool:
@@ -435,25 +450,36 @@ def _end(process: psutil.Process) -> None:
         process.kill()
 
 
+def _temporary_folder() -> Path:
+    """A folder for temporary files with a short path: that of a socket, by which kernels talk, has 107 characters."""
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):
+        if len(os.fsencode(folder)) <= LONGEST_FOLDER and os.access(folder, os.W_OK):
+            return Path(folder)
+    raise ReproError(
+        f"a run needs a folder for temporary files whose path has at most {LONGEST_FOLDER} characters and that can be "
+        f"written; {tempfile.gettempdir()} is none: set TMPDIR"
+    )
+
+
 def _remove(active: Path) -> None:
-    """Remove the folder of a run that has ended, and what its kernel and workers could not remove themselves."""
-    for name, clear in ((SOCKETS, _remove_sockets), (FAMILY, _remove_semaphores)):
-        with suppress(OSError, ValueError):
-            clear((active / name).read_text(encoding="utf-8"))
+    """Remove the folder of a run that has ended, its temporary files, and semaphores that its workers have left."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+        temporary = Path(json.loads((active / "run.json").read_bytes())["temporary"])
+        if temporary.name == f"repro-{active.name[:12]}":
+            shutil.rmtree(temporary, ignore_errors=True)
+    with suppress(OSError, ValueError):
+        for pid in (active / FAMILY).read_text(encoding="utf-8").split():
+            if pid.isdecimal() and not _is_alive(int(pid)):
+                for left in Path("/dev/shm").glob(f"sem.loky-{pid}-*"):  # named by the process that made them
+                    left.unlink(missing_ok=True)
     shutil.rmtree(active, ignore_errors=True)
 
 
-def _remove_sockets(folder: str) -> None:
-    if Path(folder).name.startswith("repro-"):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _remove_semaphores(family: str) -> None:
-    """Those that joblib has left in shared memory, named by the process that made them."""
-    for pid in family.split():
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            for left in Path("/dev/shm").glob(f"sem.loky-{pid}-*"):
-                left.unlink(missing_ok=True)
+def _is_alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except (psutil.Error, OverflowError):
+        return False
 
 
 def clear_remains(project: Project) -> None:
