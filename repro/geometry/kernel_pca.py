@@ -11,6 +11,8 @@ from torch import Tensor
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
+TIE = 8  # in units of p·eps: what an eigensolver's rounding puts between equal entries of a vector of unit length
+
 
 class Projection(NamedTuple):
     """Eigenvectors of a Gram matrix with the label's share on each, largest eigenvalue first."""
@@ -63,28 +65,49 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
     (estimator of the code released with arXiv 2007.11471, for equally likely classes). It has a floor above 0: compare
     with permuted labels.
 
+    Rounding is not information. Entries that agree to 8·p·eps, eps that of float64, are tied; and an eigenvector whose
+    eigenvalue is zero to rounding, |λ| <= p·eps·max |λ|, has an arbitrary direction that says nothing of the kernel, so
+    it carries 0 bits. So is the direction within the eigenspace of any other repeated eigenvalue: break such ties first.
+
     Args:
         gram: (p, p) symmetric kernel, torch or NumPy.
         labels: (p,) of +1 and −1, at least `neighbours` of each.
         count: eigenvectors, from the largest eigenvalue down; at most p.
-        neighbours: k. Ties at distance 0 on both sides count as no information.
+        neighbours: k. Ties on both sides count as no information.
 
     Returns:
         (count,) bits, float64.
 
     Raises:
         ValueError: as `label_projection`, and for other labels, too few of a class, or a count out of range.
+
+    Example:
+        >>> eigenvector_information(np.ones((20, 20)), np.repeat([1.0, -1.0], 10), count=2)
+        array([0., 0.])
     """
     projection = label_projection(gram, labels)
     y = np.asarray(torch.as_tensor(labels).detach().cpu(), dtype=np.float64)
     if not 1 <= count <= len(y):
         raise ValueError(f"count must lie between 1 and p = {len(y)}, got {count}")
+    values = projection.eigenvalues.cpu().numpy()
     vectors = projection.eigenvectors[:, :count].cpu().numpy()
-    return np.array([coordinate_information(vector, y, neighbours) for vector in vectors.T])
+    rounding = len(y) * np.finfo(np.float64).eps
+    bits = np.array([coordinate_information(vector, y, neighbours, TIE * rounding) for vector in vectors.T])
+    return np.where(np.abs(values[:count]) > rounding * np.abs(values).max(), bits, 0.0)
 
 
-def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> float:
-    """Mutual information of one real number per example, (p,), with its ±1 label, in bits: see above."""
+def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbours: int = 5, tie: float = 0.0) -> float:
+    """Mutual information of one real number per example with its ±1 label, in bits: see `eigenvector_information`.
+
+    Args:
+        coordinate: (p,) numbers.
+        labels: (p,) of +1 and −1, at least `neighbours` of each.
+        neighbours: k.
+        tie: largest distance, in units of the coordinate, that counts as 0.
+
+    Raises:
+        ValueError: for other labels or too few of a class.
+    """
     if not np.array_equal(np.unique(labels), [-1.0, 1.0]):
         raise ValueError(f"labels must be +1 and -1, both present, got {np.unique(labels)[:5]}")
     fewest = int(min((labels > 0).sum(), (labels < 0).sum()))
@@ -92,7 +115,8 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
         raise ValueError(f"neighbours must lie between 1 and the smaller class ({fewest}), got {neighbours}")
     points = np.asarray(coordinate, dtype=np.float64)[:, None]
     trees = (cKDTree(points[labels == sign]) for sign in (1.0, -1.0))
-    plus, minus = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
+    distances = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
+    plus, minus = (np.where(distance > tie, distance, 0.0) for distance in distances)
     total = plus + minus
     chance = np.divide(minus, total, out=np.full_like(total, 0.5), where=total > 0)
     both = np.stack([chance, 1 - chance])
