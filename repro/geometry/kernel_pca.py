@@ -67,7 +67,7 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
 
     Rounding is not information. Entries that agree to 8·p·eps, eps that of float64, are tied; and an eigenvector whose
     eigenvalue is zero to rounding, |λ| <= p·eps·max |λ|, has an arbitrary direction that says nothing of the kernel, so
-    it carries 0 bits. So is the direction within the eigenspace of any other repeated eigenvalue: break such ties first.
+    it carries 0 bits. Any other repeated eigenvalue leaves a direction as arbitrary, which is not looked for.
 
     Args:
         gram: (p, p) symmetric kernel, torch or NumPy.

@@ -100,7 +100,9 @@ def _fit(kernel: np.ndarray, labels: np.ndarray, penalty: float, tolerance: floa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a hard margin that was not reached is an error above
         machine.fit(kernel, labels)
-    return SupportVectorMachine(machine.support_.astype(np.int64), machine.dual_coef_[0], float(machine.intercept_[0]))
+    order = np.argsort(machine.support_)  # scikit-learn groups them by class
+    support, coefficients = machine.support_[order].astype(np.int64), machine.dual_coef_[0][order]
+    return SupportVectorMachine(support, coefficients, float(machine.intercept_[0]))
 
 
 def _checked(gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
