@@ -174,5 +174,5 @@ def test_weights_that_are_not_finite_are_named():
 
 
 def test_bad_batch_size_is_named():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         jacobian(nn.Linear(3, 1), torch.ones(4, 3), batch_size=0)

@@ -81,9 +81,9 @@ def test_bad_arguments_are_named(gram, labels, message):
 
 
 def test_bad_options_of_the_information_are_named():
-    with pytest.raises(ValueError, match=r"count must lie between 1 and p = 100, got 101"):
+    with pytest.raises(ValueError, match=r"count must be a whole number from 1 to p = 100, got 101"):
         eigenvector_information(np.eye(100), Y, count=101)
-    with pytest.raises(ValueError, match=r"neighbours must lie between 1 and the smaller class \(50\), got 51"):
+    with pytest.raises(ValueError, match=r"neighbours must be a whole number from 1 to the smaller class = 50, got 51"):
         eigenvector_information(np.eye(100), Y, neighbours=51)
     with pytest.raises(ValueError, match=r"labels must be \+1 and -1"):
         eigenvector_information(np.eye(100), np.arange(100) + 1.0)

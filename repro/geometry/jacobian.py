@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from repro.geometry.arrays import as_tensor, check_network, check_whole
+
 BATCH = 64  # inputs at a time: a convolution keeps several copies of each
 
 
@@ -33,8 +35,9 @@ def jacobian(network: nn.Module, x: Tensor, batch_size: int = BATCH) -> Tensor:
         >>> jacobian(nn.Linear(3, 1), torch.ones(2, 3)).shape
         torch.Size([2, 4])
     """
+    x = checked_inputs(network, x, "x")
+    check_whole(batch_size, "batch_size")
     parameters = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
-    _check(network, parameters, x, batch_size)
 
     def output(values: Mapping[str, Tensor], example: Tensor) -> Tensor:
         result = torch.func.functional_call(network, dict(values), (example[None],))
@@ -52,16 +55,18 @@ def jacobian(network: nn.Module, x: Tensor, batch_size: int = BATCH) -> Tensor:
     return rows
 
 
-def _check(network: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, batch_size: int) -> None:
-    if not parameters:
+def checked_inputs(network: nn.Module, inputs: object, name: str) -> Tensor:
+    """Inputs (points, ...) as `jacobian` takes them; raises its errors, of the network and of the argument `name`."""
+    check_network(network)
+    kinds = {f"{value.dtype} on {value.device}" for value in network.parameters() if value.requires_grad}
+    if not kinds:
         raise ValueError("the network has no parameter that requires a gradient")
-    kinds = {(value.dtype, value.device) for value in parameters.values()}
-    if kinds != {(x.dtype, x.device)}:
-        raise ValueError(f"x is {x.dtype} on {x.device}, the parameters are {kinds}")
+    x = as_tensor(inputs, name)
+    if kinds != {f"{x.dtype} on {x.device}"}:
+        found = ", ".join(sorted(kinds))
+        raise ValueError(f"{name} is {x.dtype} on {x.device}, the parameters are {found}: convert one with to(...)")
     if x.ndim < 2 or not math.prod(x.shape):
-        raise ValueError(f"x must have shape (points, ...), none of them 0, got {tuple(x.shape)}")
-    if not bool(torch.isfinite(x).all()):
-        raise ValueError("x holds non-finite entries")
+        raise ValueError(f"{name} must have shape (points, ...), none of them 0, got {tuple(x.shape)}")
     for name, value in network.named_parameters():  # frozen ones too
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"parameter {name!r} of the network holds non-finite entries: its training diverged")
@@ -69,8 +74,7 @@ def _check(network: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, batc
         fault = _fault(module)
         if fault:
             raise ValueError(f"module {name!r} of the network ({type(module).__name__}) {fault}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    return x
 
 
 def _fault(module: nn.Module) -> str | None:

@@ -9,6 +9,8 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from repro.geometry.arrays import as_array, as_tensor, check_whole
+
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 TIE = 8  # in units of p·eps: what an eigensolver's rounding puts between equal entries of a vector of unit length
@@ -86,9 +88,8 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
         array([0., 0.])
     """
     projection = label_projection(gram, labels)
-    y = np.asarray(torch.as_tensor(labels).detach().cpu(), dtype=np.float64)
-    if not 1 <= count <= len(y):
-        raise ValueError(f"count must lie between 1 and p = {len(y)}, got {count}")
+    y = as_array(labels, "labels")
+    check_whole(count, "count", len(y), "p")
     values = projection.eigenvalues.cpu().numpy()
     vectors = projection.eigenvectors[:, :count].cpu().numpy()
     rounding = len(y) * np.finfo(np.float64).eps
@@ -106,14 +107,15 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
         tie: largest distance, in units of the coordinate, that counts as 0.
 
     Raises:
-        ValueError: for other labels or too few of a class.
+        ValueError: for shapes that do not fit, other labels or too few of a class.
     """
+    coordinate, labels = as_array(coordinate, "coordinate"), as_array(labels, "labels")
+    if coordinate.ndim != 1 or labels.shape != coordinate.shape:
+        raise ValueError(f"expected coordinate (p,) and labels (p,), got {coordinate.shape} and {labels.shape}")
     if not np.array_equal(np.unique(labels), [-1.0, 1.0]):
         raise ValueError(f"labels must be +1 and -1, both present, got {np.unique(labels)[:5]}")
-    fewest = int(min((labels > 0).sum(), (labels < 0).sum()))
-    if not 1 <= neighbours <= fewest:
-        raise ValueError(f"neighbours must lie between 1 and the smaller class ({fewest}), got {neighbours}")
-    points = np.asarray(coordinate, dtype=np.float64)[:, None]
+    check_whole(neighbours, "neighbours", int(min((labels > 0).sum(), (labels < 0).sum())), "the smaller class")
+    points = coordinate[:, None]
     trees = (cKDTree(points[labels == sign]) for sign in (1.0, -1.0))
     distances = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
     plus, minus = (np.where(distance > tie, distance, 0.0) for distance in distances)
@@ -125,13 +127,10 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
 
 
 def _checked(gram: Array, labels: Array) -> tuple[Tensor, Tensor]:
-    kernel = torch.as_tensor(gram).detach().to(torch.float64)
-    y = torch.as_tensor(labels).detach().to(kernel.device, torch.float64)
+    kernel = as_tensor(gram, "gram", torch.float64)
+    y = as_tensor(labels, "labels", torch.float64).to(kernel.device)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or y.shape != kernel.shape[:1] or len(y) == 0:
         raise ValueError(f"expected gram (p, p) and labels (p,), got {tuple(kernel.shape)} and {tuple(y.shape)}")
-    for name, tensor in (("gram", kernel), ("labels", y)):
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} holds non-finite entries")
     if float((kernel - kernel.T).abs().max()) > 1e-4 * float(kernel.abs().max()):  # float32 rounds the halves apart
         raise ValueError("gram must be symmetric")
     if not bool(y.any()):
