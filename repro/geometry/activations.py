@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from repro.geometry.arrays import as_list, as_tensor, check_network, shown
+from repro.geometry.arrays import as_list, as_tensor, check_network, kinds, shown
 
 
 def activations(network: nn.Module, points: Tensor, layers: Iterable[str] | None = None) -> list[Tensor]:
@@ -57,12 +57,12 @@ def activations(network: nn.Module, points: Tensor, layers: Iterable[str] | None
         with torch.no_grad():
             network(given)
     except RuntimeError as error:
-        kinds = _kinds(network)
-        if not kinds or f"{given.dtype} on {given.device}" in kinds:
+        (taken,), weights = kinds([given]), kinds(network.parameters())
+        if not weights or taken in weights:
             raise
         raise ValueError(
-            f"points are {given.dtype} on {given.device}, which the network of {', '.join(sorted(kinds))} does not "
-            f"take ({shown(str(error))}): convert them with points.to(...)"
+            f"points are {taken}, which the network of {', '.join(weights)} does not take ({shown(str(error))}): "
+            "convert them with points.to(...)"
         ) from error
     finally:
         for hook in hooks:
@@ -85,24 +85,20 @@ def _given(network: nn.Module, points: object) -> Tensor:
     return tensor.to(weights.device, weights.dtype if tensor.is_floating_point() else tensor.dtype)
 
 
-def _kinds(network: nn.Module) -> set[str]:
-    return {f"{value.dtype} on {value.device}" for value in network.parameters()}
-
-
 def _chosen(network: nn.Module, layers: Iterable[str] | None) -> list[nn.Module]:
     known = dict(network.named_modules())
     if layers is None:
-        kinds = [
+        usual = [
             module
             for module in known.values()
             if type(module).__module__ == "torch.nn.modules.activation"
             and not isinstance(module, nn.MultiheadAttention)
         ]
-        if not kinds:
+        if not usual:
             raise ValueError(
                 f"the network has no activation module; name its layers, of: {', '.join(filter(None, known))}"
             )
-        return kinds
+        return usual
     names = as_list(layers, "layers", "names")
     unknown = [name for name in names if not isinstance(name, str) or name not in known]
     if unknown or not names:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-Numbers = TypeVar("Numbers", Tensor, np.ndarray)
+Array = TypeVar("Array", Tensor, np.ndarray)
 
 NUMERIC = "biuf"  # NumPy's kinds: booleans, integers with and without sign, floating point
 
@@ -73,9 +73,13 @@ def as_list(values: object, name: str, items: str) -> list[Any]:
         ValueError: naming the argument, for a single string, a mapping, or what cannot be gone through.
     """
     if isinstance(values, str | bytes):
-        raise ValueError(f"{name} must be a sequence of {items}, got the single string {values!r}: write [{values!r}]")
+        raise ValueError(
+            f"{name} must be a sequence of {items}, got the single string {shown(values)}: put it into a list"
+        )
     if isinstance(values, Mapping):
-        raise ValueError(f"{name} must be a sequence of {items}, got {type(values).__name__}: give list(....values())")
+        raise ValueError(
+            f"{name} must be a sequence of {items}, got {type(values).__name__}: give list({name}.values())"
+        )
     if not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:  # a tensor of no dimension is Iterable too
         raise ValueError(f"{name} must be a sequence of {items}, got {shown(values)}: put it into a list")
     return list(values)
@@ -107,6 +111,11 @@ def check_network(network: object) -> None:
     for name, value in [*network.named_parameters(), *network.named_buffers()]:
         if is_lazy(value):
             raise ValueError(f"{name!r} of the network is lazy, without a shape yet: call network(points) once before")
+
+
+def kinds(tensors: Iterable[Tensor]) -> list[str]:
+    """Precisions and devices of tensors, each once, for an error or a comparison."""
+    return sorted({f"{tensor.dtype} on {tensor.device}" for tensor in tensors})
 
 
 def shown(value: object) -> str:
@@ -163,7 +172,7 @@ def _doubles(array: np.ndarray) -> np.ndarray:
         return np.asarray(array, dtype=np.float64)
 
 
-def _finite(values: Numbers, name: str) -> Numbers:
+def _finite(values: Array, name: str) -> Array:
     library: Any = torch if isinstance(values, Tensor) else np
     finite = library.isfinite(values)
     if not bool(finite.all()):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from repro.geometry.arrays import as_tensor, check_network, check_whole
+from repro.geometry.arrays import as_tensor, check_network, check_whole, kinds
 
 BATCH = 64  # inputs at a time: a convolution keeps several copies of each
 
@@ -58,13 +58,13 @@ def jacobian(network: nn.Module, x: Tensor, batch_size: int = BATCH) -> Tensor:
 def checked_inputs(network: nn.Module, inputs: object, name: str) -> Tensor:
     """Inputs (points, ...) as `jacobian` takes them; raises its errors, of the network and of the argument `name`."""
     check_network(network)
-    kinds = {f"{value.dtype} on {value.device}" for value in network.parameters() if value.requires_grad}
-    if not kinds:
+    weights = kinds(value for value in network.parameters() if value.requires_grad)
+    if not weights:
         raise ValueError("the network has no parameter that requires a gradient")
     x = as_tensor(inputs, name)
-    if kinds != {f"{x.dtype} on {x.device}"}:
-        found = ", ".join(sorted(kinds))
-        raise ValueError(f"{name} is {x.dtype} on {x.device}, the parameters are {found}: convert one with to(...)")
+    (given,) = kinds([x])
+    if weights != [given]:
+        raise ValueError(f"{name} is {given}, the parameters are {', '.join(weights)}: convert one with to(...)")
     if x.ndim < 2 or not math.prod(x.shape):
         raise ValueError(f"{name} must have shape (points, ...), none of them 0, got {tuple(x.shape)}")
     for name, value in network.named_parameters():  # frozen ones too
