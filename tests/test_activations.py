@@ -1,12 +1,9 @@
 """Outputs of layers: what they are, and that the network is left as it was."""
 
-import doctest
-
 import pytest
 import torch
 from torch import nn
 
-from repro.geometry import activations as module
 from repro.geometry.activations import activations
 
 POINTS = torch.randn(6, 3, generator=torch.Generator().manual_seed(0))
@@ -32,10 +29,6 @@ def state(network):
         [p.grad for p in network.parameters()],
         [b.clone() for b in network.buffers()],
     )
-
-
-def test_example_of_the_docstring():
-    assert doctest.testmod(module).failed == 0
 
 
 def test_gives_the_outputs_in_order_twice_the_same():

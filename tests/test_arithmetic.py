@@ -1,7 +1,6 @@
 """The pinned arithmetic: what a run is told, what a process proves, and the same bytes whatever a user has set."""
 
 import ast
-import doctest
 import json
 import os
 import shutil
@@ -26,10 +25,6 @@ pinnable = pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this proce
 CORES = ["Prescott", "Haswell", None]
 if Path("/proc/cpuinfo").is_file() and "avx512vl" in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
     CORES.append("SkylakeX")
-
-
-def test_examples_of_the_docstrings():
-    assert doctest.testmod(arithmetic).failed == 0
 
 
 def test_the_environment_of_a_run_overrides_the_users_and_says_so():

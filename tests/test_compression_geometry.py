@@ -56,7 +56,7 @@ def test_complete_compression_is_infinite():
         (WEIGHT[0], {}, r"shape \(h, d\)"),
         (WEIGHT[:0], {}, r"shape \(h, d\)"),
         (WEIGHT * math.nan, {}, "non-finite"),
-        (WEIGHT, {"informative": 0}, "between 1 and d - 1 = 2, got 0"),
+        (WEIGHT, {"informative": 0}, "from 1 to d - 1 = 2, got 0"),
         (WEIGHT, {"informative": 3}, "got 3"),
         (WEIGHT, {"definition": "D"}, "got 'D'"),
         (WEIGHT * 0, {}, "undefined"),

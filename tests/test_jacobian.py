@@ -90,7 +90,7 @@ def test_frozen_parameters_are_left_out_and_the_network_is_not_changed():
         (nn.Linear(3, 1), torch.ones(0, 3), "none of them 0"),
         (nn.Linear(3, 1), torch.full((4, 3), torch.nan), "non-finite"),
         (nn.Flatten(), torch.ones(4, 3), "no parameter"),
-        (nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1)), torch.ones(4, 3), "batch normalisation"),
+        (nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, 1)), torch.ones(4, 3), r"'0' .* call network.eval\(\)"),
     ],
 )
 def test_bad_arguments_are_named(network, x, message):
@@ -98,6 +98,81 @@ def test_bad_arguments_are_named(network, x, message):
         jacobian(network, x)
 
 
+class Body(nn.Module):
+    """A network of one output around a module of any input and output."""
+
+    def __init__(self, body, take=lambda output: output):
+        super().__init__()
+        self.body, self.take, self.head = body, take, nn.LazyLinear(1)
+
+    def forward(self, x):
+        return self.head(self.take(self.body(x)).flatten(1))
+
+
+IMAGES, ROWS, SEQUENCES = points(5, 3, 6, 6).float(), points(5, 3).float(), points(5, 4, 3).float()
+ATTENTION = nn.TransformerEncoderLayer(3, 1, 8, batch_first=True)
+RECURRENT = [kind(3, 3, num_layers=2, dropout=0.5, batch_first=True) for kind in (nn.RNN, nn.LSTM, nn.GRU)]
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch has no batching rule of some kernels
+@pytest.mark.parametrize(
+    ("body", "x", "name"),
+    [
+        (nn.BatchNorm1d(3), ROWS, "body"),
+        (nn.BatchNorm2d(3), IMAGES, "body"),
+        (nn.InstanceNorm2d(3, track_running_stats=True), IMAGES, "body"),
+        (nn.Dropout(0.1), ROWS, "body"),
+        (nn.Sequential(nn.Identity(), nn.Dropout2d(0.1)), IMAGES, "body.1"),
+        (nn.AlphaDropout(0.1), ROWS, "body"),
+        (ATTENTION, SEQUENCES, "body.self_attn"),
+        *((body, SEQUENCES, "body") for body in RECURRENT),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_mixes_examples_or_draws_in_training_is_named_and_works_in_evaluation(body, x, name):
+    network = Body(body, lambda output: output[0] if isinstance(output, tuple) else output).eval()
+    network(x)
+    if type(body) in (nn.BatchNorm1d, nn.BatchNorm2d):
+        body.running_mean.add_(0.5)
+    if not isinstance(body, nn.RNN | nn.GRU):  # torch has no vmap of them
+        assert torch.allclose(jacobian(network, x), autograd_rows(network, x), rtol=1e-4, atol=1e-5)  # float32
+    network.train()
+    with pytest.raises(
+        ValueError, match=rf"^module '{name}' of the network .* in training mode: call network.eval\(\)"
+    ):
+        jacobian(network, x)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (nn.BatchNorm2d(3, track_running_stats=False), "'body' .*BatchNorm2d.* give it running statistics"),
+        (nn.RReLU(0.125, 0.375), r"'body' .*RReLU.* replace it by nn.LeakyReLU\(0.25\)"),
+        (nn.FractionalMaxPool2d(2, output_size=3), "'body' .*FractionalMaxPool2d.* another pooling"),
+    ],
+)
+def test_what_mixes_examples_or_draws_in_any_mode_is_named(body, message):
+    network = Body(body).eval()
+    network(IMAGES)
+    with pytest.raises(ValueError, match=message):
+        empirical_ntk(network, IMAGES)
+
+
+def test_modules_that_keep_examples_apart_are_taken_in_training_mode():
+    network = Body(nn.Sequential(nn.GroupNorm(3, 3), nn.InstanceNorm2d(3), nn.Dropout(0.0)))
+    network(IMAGES)
+    assert torch.allclose(jacobian(network, IMAGES), autograd_rows(network, IMAGES), rtol=1e-4, atol=1e-5)  # float32
+
+
+def test_weights_that_are_not_finite_are_named():
+    network = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    with torch.no_grad():
+        network[0].weight[1, 2] = torch.nan
+    network[0].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"^parameter '0.weight' of the network holds non-finite entries"):
+        jacobian(network, torch.ones(4, 3))
+
+
 def test_bad_batch_size_is_named():
-    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be a whole number of at least 1, got 0"):
         jacobian(nn.Linear(3, 1), torch.ones(4, 3), batch_size=0)

@@ -35,6 +35,22 @@ def test_optimality_conditions():
     assert norm == pytest.approx(duals.sum(), rel=1e-4)  # no duality gap
 
 
+def test_support_is_increasing_whatever_the_order_of_the_classes():
+    labels, gram = stripe_problem()
+    expected = hard_margin_svm(gram, labels, tolerance=1e-6)
+    for order in (np.arange(len(labels)), np.argsort(labels), np.argsort(-labels)):
+        for fit in (hard_margin_svm, lambda *given, **options: soft_margin_svm(*given, penalty=1e12, **options)):
+            machine = fit(gram[np.ix_(order, order)], labels[order], tolerance=1e-6)
+            assert (np.diff(machine.support) > 0).all()
+            # each coefficient is still that of its point
+            weights = np.zeros((2, len(labels)))
+            weights[0, order[machine.support]], weights[1, expected.support] = (
+                machine.coefficients,
+                expected.coefficients,
+            )
+            assert np.allclose(*weights, atol=1e-4 * np.abs(weights).max())  # 100 tolerances
+
+
 def test_scale_of_the_kernel_does_not_matter_and_offset_absorbs_a_constant():
     labels, gram = stripe_problem()
     expected = hard_margin_svm(gram, labels, tolerance=1e-6)

@@ -81,9 +81,50 @@ def test_bad_arguments_are_named(gram, labels, message):
 
 
 def test_bad_options_of_the_information_are_named():
-    with pytest.raises(ValueError, match=r"count must lie between 1 and p = 100, got 101"):
+    with pytest.raises(ValueError, match=r"count must be a whole number from 1 to p = 100, got 101"):
         eigenvector_information(np.eye(100), Y, count=101)
-    with pytest.raises(ValueError, match=r"neighbours must lie between 1 and the smaller class \(50\), got 51"):
+    with pytest.raises(ValueError, match=r"neighbours must be a whole number from 1 to the smaller class = 50, got 51"):
         eigenvector_information(np.eye(100), Y, neighbours=51)
     with pytest.raises(ValueError, match=r"labels must be \+1 and -1"):
         eigenvector_information(np.eye(100), np.arange(100) + 1.0)
+
+
+def information_without_ties(gram, labels, count, neighbours=5):
+    """The estimator without any word on rounding, by a full sort of the distances."""
+    vectors = np.linalg.eigh(gram)[1][:, ::-1][:, :count].T
+    found = []
+    for vector in vectors:
+        distances = np.abs(vector[:, None] - vector)
+        plus, minus = (np.sort(distances[:, labels == sign], axis=1)[:, neighbours - 1] for sign in (1.0, -1.0))
+        chance = minus / (plus + minus)
+        found.append(1 + np.mean(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance)))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_information_of_a_generic_kernel_is_that_of_the_estimator_without_ties(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((200, 4))
+    y = np.where(x[:, 0] > 0, 1.0, -1.0)
+    gram = np.exp(-((x[:, None] - x) ** 2).sum(2) / 8)
+    assert np.allclose(eigenvector_information(gram, y), information_without_ties(gram, y, 10), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", [20, 100, 501])
+def test_rounding_is_no_information(p):
+    y = np.where(np.arange(p) < p // 2, 1.0, -1.0)  # sorted, as is the rounding of a solver
+    assert (eigenvector_information(np.ones((p, p)), y) == 0).all()
+    assert (eigenvector_information(3.7e9 * np.ones((p, p)), y) == 0).all()
+    # the same two kinds of example in both classes, each alike to rounding: two eigenvectors, both blind to the label
+    kinds = np.where(np.arange(p) % 2, 1.0, 2.0)
+    scale = 1 + 1e-16 * np.arange(p)
+    information = eigenvector_information(np.outer(kinds, kinds) * np.outer(scale, scale) + 1, y)
+    assert (information == 0).all()
+
+
+def test_an_eigenvector_of_a_zero_eigenvalue_carries_nothing():
+    x = RNG.standard_normal((100, 2))
+    y = np.where(x[:, 0] > 0, 1.0, -1.0)
+    information = eigenvector_information(x @ x.T, y, count=6)  # rank 2
+    assert (information[:2] > 0.01).all() and (information[2:] == 0).all()
+    assert eigenvector_information(-np.outer(y, y), y, count=100)[-1] == pytest.approx(1)  # negative is not zero

@@ -8,6 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from repro.geometry.arrays import as_tensor, check_whole
+
 
 def amplification(weight: Tensor, informative: int = 1, definition: Literal["A", "B", "C"] = "A") -> float:
     """Ratio Λ of informative to uninformative first-layer weights (arXiv 2007.11471; three versions are in its code).
@@ -31,14 +33,10 @@ def amplification(weight: Tensor, informative: int = 1, definition: Literal["A",
     Raises:
         ValueError: for a weight that is not a finite, non-empty, non-zero matrix, or another option out of range.
     """
-    weight = torch.as_tensor(weight).detach().to(torch.float64)
-    if weight.ndim != 2 or weight.shape[0] == 0:
-        raise ValueError(f"weight must have shape (h, d) with h >= 1, got {tuple(weight.shape)}")
-    if not bool(torch.isfinite(weight).all()):
-        raise ValueError("weight holds non-finite entries")
-    dimension = weight.shape[1]
-    if not 1 <= informative < dimension:
-        raise ValueError(f"informative must lie between 1 and d - 1 = {dimension - 1}, got {informative}")
+    weight = as_tensor(weight, "weight", torch.float64)
+    if weight.ndim != 2 or weight.shape[0] < 1 or weight.shape[1] < 2:
+        raise ValueError(f"weight must have shape (h, d) with h >= 1 and d >= 2, got {tuple(weight.shape)}")
+    check_whole(informative, "informative", weight.shape[1] - 1, "d - 1")
     square = (weight**2).mean(0)  # (d,), ⟨w_j²⟩ₙ
     parallel, perpendicular = square[:informative], square[informative:]
     if definition == "A":

@@ -8,16 +8,18 @@ functions can be imported from here too.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from torch import Tensor
 
+from repro.geometry.arrays import as_array, as_list
 from repro.geometry.neighbours import (
     GraphStatistics,
     check_convention,
+    checked_layer,
     edge_curvature,
     graph_statistics,
     hop_sum,
@@ -66,7 +68,7 @@ class LocalRicci(NamedTuple):
     eta: np.ndarray  # (L − 1, n) mean change of the hop distance to the neighbours; NaN where one cannot be reached
 
 
-def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention: str = "directed") -> RicciCoefficient:
+def ricci_coefficient(layers: Iterable[Tensor | np.ndarray], k: int, convention: str = "directed") -> RicciCoefficient:
     """Ricci coefficient: correlation over layers of curvature and the change of hop distance into the next layer.
 
     With g_l the hop sum and Ric_l the total curvature of layer l, eta_l = g_{l+1} − g_l and rho is Pearson's
@@ -87,8 +89,7 @@ def ricci_coefficient(layers: Sequence[Tensor | np.ndarray], k: int, convention:
         True
     """
     check_convention(convention)
-    _check_layers(layers)
-    graphs = [graph_statistics(points, [k])[0] for points in layers]
+    graphs = [graph_statistics(points, [k])[0] for points in _checked_layers(layers)]
     totals = [graph.directed_curvature if convention == "directed" else graph.union_curvature for graph in graphs]
     curvature = np.array(totals, dtype=np.int64)
     hop_sums = np.array([graph.hop_sum for graph in graphs])
@@ -112,9 +113,11 @@ def ricci_correlation(hop_sums: np.ndarray, curvature: np.ndarray) -> np.ndarray
     Raises:
         ValueError: for shapes that differ or fewer than two layers.
     """
-    g, curvature = np.asarray(hop_sums, dtype=np.float64), np.asarray(curvature, dtype=np.float64)
+    g, curvature = as_array(hop_sums, "hop_sums", finite=False), as_array(curvature, "curvature", finite=False)
     if g.shape != curvature.shape or g.ndim == 0 or g.shape[-1] < 2:
-        raise ValueError(f"expected two arrays (..., L) with L >= 2, got {g.shape} and {curvature.shape}")
+        raise ValueError(
+            f"expected two arrays (..., L) with L >= 2, hop_sums and curvature, got {g.shape} and {curvature.shape}"
+        )
     connected = np.asarray(np.isfinite(g).all(axis=-1, keepdims=True))
     eta = np.diff(np.where(connected, g, 0.0), axis=-1)
     return np.where(connected[..., 0], _pearson(eta, curvature[..., :-1]), np.nan)
@@ -132,11 +135,11 @@ def standardise(rho: float | np.ndarray, layers: int) -> np.ndarray:
     """
     if layers <= 4:
         return np.full(np.shape(rho), np.nan)
-    clipped = np.clip(rho, -LARGEST_CORRELATION, LARGEST_CORRELATION)
+    clipped = np.clip(as_array(rho, "rho", finite=False), -LARGEST_CORRELATION, LARGEST_CORRELATION)
     return np.asarray(np.arctanh(clipped) / math.sqrt(layers - 4))
 
 
-def local_ricci(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> LocalRicci:
+def local_ricci(layers: Iterable[Tensor | np.ndarray], k: int, curvature: str = "forman") -> LocalRicci:
     """Local and layer Ricci coefficients on the union graph (arXiv 2509.22362), both from one pass.
 
     For a point x with neighbours y in layer l, O_l(x) is the mean curvature of the edges (x, y) and eta_l(x) the mean
@@ -156,8 +159,7 @@ def local_ricci(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = 
         ValueError: for fewer than two layers, layers of differing numbers of points, or what `neighbour_graph` and
             `edge_curvature` refuse.
     """
-    _check_layers(layers)
-    graphs = [neighbour_graph(points, k, "union") for points in layers]
+    graphs = [neighbour_graph(points, k, "union") for points in _checked_layers(layers)]
     steps = list(pairwise(graphs))
     degrees = np.stack([np.diff(graph.indptr) for graph, _ in steps])  # (L − 1, n)
     o = np.stack([edge_curvature(graph, curvature).sum(axis=1) for graph, _ in steps]) / degrees
@@ -166,12 +168,12 @@ def local_ricci(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = 
     return LocalRicci(points=_pearson(o.T, eta.T), layers=np.array(of_layers), curvature=o, eta=eta)
 
 
-def local_ricci_coefficients(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
+def local_ricci_coefficients(layers: Iterable[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
     """Local Ricci coefficients (n,) of the points: see `local_ricci`."""
     return local_ricci(layers, k, curvature).points
 
 
-def layer_ricci_coefficients(layers: Sequence[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
+def layer_ricci_coefficients(layers: Iterable[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:
     """Layer Ricci coefficients (L − 1,) of the steps from each layer to the next: see `local_ricci`."""
     return local_ricci(layers, k, curvature).layers
 
@@ -186,9 +188,12 @@ def _pearson(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(varies, np.clip((a * b).sum(axis=-1) / np.where(varies, scale, 1.0), -1.0, 1.0), np.nan)
 
 
-def _check_layers(layers: Sequence[Tensor | np.ndarray]) -> None:
-    if len(layers) < 2:
-        raise ValueError(f"expected at least 2 layers, got {len(layers)}")
-    counts = sorted({len(points) for points in layers})
+def _checked_layers(layers: Iterable[Tensor | np.ndarray]) -> list[np.ndarray]:
+    given = as_list(layers, "layers", "arrays (n, w)")
+    if len(given) < 2:
+        raise ValueError(f"layers: expected at least 2 layers, got {len(given)}")
+    checked = [checked_layer(points, f"layers[{place}]") for place, points in enumerate(given)]
+    counts = sorted({len(points) for points in checked})
     if len(counts) > 1:
         raise ValueError(f"layers must hold the same points, got {counts} of them")
+    return checked

@@ -9,7 +9,11 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from repro.geometry.arrays import as_array, as_tensor, check_whole
+
 Array = TypeVar("Array", Tensor, np.ndarray)
+
+TIE = 8  # in units of p·eps: what an eigensolver's rounding puts between equal entries of a vector of unit length
 
 
 class Projection(NamedTuple):
@@ -63,36 +67,58 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
     (estimator of the code released with arXiv 2007.11471, for equally likely classes). It has a floor above 0: compare
     with permuted labels.
 
+    Rounding is not information. Entries that agree to 8·p·eps, eps that of float64, are tied; and an eigenvector whose
+    eigenvalue is zero to rounding, |λ| <= p·eps·max |λ|, has an arbitrary direction that says nothing of the kernel, so
+    it carries 0 bits. Any other repeated eigenvalue leaves a direction as arbitrary, which is not looked for.
+
     Args:
         gram: (p, p) symmetric kernel, torch or NumPy.
         labels: (p,) of +1 and −1, at least `neighbours` of each.
         count: eigenvectors, from the largest eigenvalue down; at most p.
-        neighbours: k. Ties at distance 0 on both sides count as no information.
+        neighbours: k. Ties on both sides count as no information.
 
     Returns:
         (count,) bits, float64.
 
     Raises:
         ValueError: as `label_projection`, and for other labels, too few of a class, or a count out of range.
+
+    Example:
+        >>> eigenvector_information(np.ones((20, 20)), np.repeat([1.0, -1.0], 10), count=2)
+        array([0., 0.])
     """
     projection = label_projection(gram, labels)
-    y = np.asarray(torch.as_tensor(labels).detach().cpu(), dtype=np.float64)
-    if not 1 <= count <= len(y):
-        raise ValueError(f"count must lie between 1 and p = {len(y)}, got {count}")
+    y = as_array(labels, "labels")
+    check_whole(count, "count", len(y), "p")
+    values = projection.eigenvalues.cpu().numpy()
     vectors = projection.eigenvectors[:, :count].cpu().numpy()
-    return np.array([coordinate_information(vector, y, neighbours) for vector in vectors.T])
+    rounding = len(y) * np.finfo(np.float64).eps
+    bits = np.array([coordinate_information(vector, y, neighbours, TIE * rounding) for vector in vectors.T])
+    return np.where(np.abs(values[:count]) > rounding * np.abs(values).max(), bits, 0.0)
 
 
-def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbours: int = 5) -> float:
-    """Mutual information of one real number per example, (p,), with its ±1 label, in bits: see above."""
+def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbours: int = 5, tie: float = 0.0) -> float:
+    """Mutual information of one real number per example with its ±1 label, in bits: see `eigenvector_information`.
+
+    Args:
+        coordinate: (p,) numbers.
+        labels: (p,) of +1 and −1, at least `neighbours` of each.
+        neighbours: k.
+        tie: largest distance, in units of the coordinate, that counts as 0.
+
+    Raises:
+        ValueError: for shapes that do not fit, other labels or too few of a class.
+    """
+    coordinate, labels = as_array(coordinate, "coordinate"), as_array(labels, "labels")
+    if coordinate.ndim != 1 or labels.shape != coordinate.shape:
+        raise ValueError(f"expected coordinate (p,) and labels (p,), got {coordinate.shape} and {labels.shape}")
     if not np.array_equal(np.unique(labels), [-1.0, 1.0]):
         raise ValueError(f"labels must be +1 and -1, both present, got {np.unique(labels)[:5]}")
-    fewest = int(min((labels > 0).sum(), (labels < 0).sum()))
-    if not 1 <= neighbours <= fewest:
-        raise ValueError(f"neighbours must lie between 1 and the smaller class ({fewest}), got {neighbours}")
-    points = np.asarray(coordinate, dtype=np.float64)[:, None]
+    check_whole(neighbours, "neighbours", int(min((labels > 0).sum(), (labels < 0).sum())), "the smaller class")
+    points = coordinate[:, None]
     trees = (cKDTree(points[labels == sign]) for sign in (1.0, -1.0))
-    plus, minus = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
+    distances = (np.asarray(tree.query(points, k=[neighbours])[0])[:, 0] for tree in trees)
+    plus, minus = (np.where(distance > tie, distance, 0.0) for distance in distances)
     total = plus + minus
     chance = np.divide(minus, total, out=np.full_like(total, 0.5), where=total > 0)
     both = np.stack([chance, 1 - chance])
@@ -101,13 +127,10 @@ def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbour
 
 
 def _checked(gram: Array, labels: Array) -> tuple[Tensor, Tensor]:
-    kernel = torch.as_tensor(gram).detach().to(torch.float64)
-    y = torch.as_tensor(labels).detach().to(kernel.device, torch.float64)
+    kernel = as_tensor(gram, "gram", torch.float64)
+    y = as_tensor(labels, "labels", torch.float64).to(kernel.device)
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or y.shape != kernel.shape[:1] or len(y) == 0:
         raise ValueError(f"expected gram (p, p) and labels (p,), got {tuple(kernel.shape)} and {tuple(y.shape)}")
-    for name, tensor in (("gram", kernel), ("labels", y)):
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} holds non-finite entries")
     if float((kernel - kernel.T).abs().max()) > 1e-4 * float(kernel.abs().max()):  # float32 rounds the halves apart
         raise ValueError("gram must be symmetric")
     if not bool(y.any()):

@@ -13,15 +13,16 @@ Hop distances are the same in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from scipy.sparse import csr_array, sparray, spmatrix
+from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from scipy.sparse.csgraph import shortest_path
 from scipy.spatial import cKDTree
 from torch import Tensor
+
+from repro.geometry.arrays import NUMERIC, as_array, as_list, check_whole
 
 try:
     from repro.geometry import graph_compiled as loops
@@ -119,7 +120,7 @@ def hops_to_neighbours(graph: Graph, next_graph: Graph) -> np.ndarray:
     Raises:
         ValueError: for a graph that is not square or has self-loops, or differing numbers of vertices.
     """
-    wanted, adjacent = (_undirected(_checked_graph(each)) for each in (graph, next_graph))
+    wanted, adjacent = _undirected(_checked_graph(graph)), _undirected(_checked_graph(next_graph, "next_graph"))
     if wanted.shape != adjacent.shape:
         raise ValueError(f"expected graphs on the same vertices, got {len(wanted)} and {len(adjacent)}")
     sums = loops.hop_sums(adjacent, wanted)
@@ -158,7 +159,7 @@ def edge_curvature(graph: Graph, curvature: str = "forman") -> csr_array:
     return csr_array((values, second, adjacency.indptr), shape=adjacency.shape)
 
 
-def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> list[GraphStatistics]:
+def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> list[GraphStatistics]:
     """Curvature in both conventions and hop sum of the graphs of one layer, for many k from one neighbour search.
 
     The same numbers as `neighbour_graph`, `total_curvature` and `hop_sum` for each k.
@@ -170,8 +171,9 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
     Raises:
         ValueError: for another shape, non-finite values, no k, or a k outside 1..n − 1.
     """
-    ascending = sorted(set(neighbours))
-    coordinates = _checked_points(points, ascending)
+    wanted = as_list(neighbours, "neighbours", "values of k")
+    coordinates = _checked_points(points, wanted)
+    ascending = sorted(set(wanted))
     alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
     level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
     union = np.minimum(level, level.T)
@@ -188,7 +190,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> 
             union_curvature=_curvature(edges, union_degree),
             hop_sum=float(_hop_sum(np.less_equal(union, t, out=adjacent))),
         )
-    return [found[k] for k in neighbours]
+    return [found[k] for k in wanted]
 
 
 def _curvature(count: int, degree: np.ndarray) -> int:
@@ -236,29 +238,36 @@ def _levels(coordinates: np.ndarray, ascending: Sequence[int]) -> np.ndarray:
 
 def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:
     """Coordinates (w, n) in float64 without the constant ones (dead units), scaled so that squares cannot overflow."""
-    values = torch.as_tensor(points).detach().to("cpu", torch.float64).numpy()
-    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
-        raise ValueError(f"points must have shape (n, w) with n >= 2 and w >= 1, got {values.shape}")
-    if not np.isfinite(values).all():
-        raise ValueError("points hold non-finite values")
-    if not 1 <= len(neighbours) <= 255:
-        raise ValueError(f"expected 1 to 255 values of k, got {len(neighbours)}")
+    values = checked_layer(points, "points")
     for k in neighbours:
-        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k < len(values):
-            raise ValueError(f"k must be a whole number from 1 to n - 1 = {len(values) - 1}, got {k!r}")
+        check_whole(k, "k", len(values) - 1, "n - 1")
+    if not 1 <= len(set(neighbours)) <= 255:
+        raise ValueError(f"neighbours must hold 1 to 255 values of k, got {len(set(neighbours))}")
     varying = values[:, values.max(axis=0) > values.min(axis=0)].T
     exponent = np.frexp(np.abs(varying).max(initial=0.0))[1]
     return np.asarray(np.ldexp(varying, -exponent))  # a power of two: no comparison changes
 
 
-def _checked_graph(graph: Graph) -> csr_array:
-    adjacency = csr_array(graph, copy=True)  # type: ignore[arg-type]
-    if adjacency.ndim != 2 or adjacency.shape[0] != adjacency.shape[1]:
-        raise ValueError(f"graph must be a square adjacency matrix, got shape {adjacency.shape}")
+def checked_layer(points: object, name: str) -> np.ndarray:
+    """Coordinates (n, w) of points in float64; ValueError naming the argument for anything else, or non-finite."""
+    values = as_array(points, name)
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
+        raise ValueError(f"{name} must have shape (n, w) with n >= 2 and w >= 1, got {values.shape}")
+    return values
+
+
+def _checked_graph(graph: object, name: str = "graph") -> csr_array:
+    given: Any = graph if issparse(graph) else as_array(graph, name)
+    if given.ndim != 2 or given.shape[0] != given.shape[1]:
+        raise ValueError(f"{name} must be a square adjacency matrix, got shape {given.shape}")
+    adjacency = csr_array(given, copy=True)
+    if adjacency.dtype.kind not in NUMERIC:
+        raise ValueError(f"{name} must hold real numbers, got {adjacency.dtype}: convert it with astype(bool)")
+    as_array(adjacency.data, name)  # finite
     adjacency.sum_duplicates()
     adjacency.eliminate_zeros()
     if adjacency.diagonal().any():
-        raise ValueError("graph must not have self-loops")
+        raise ValueError(f"{name} must not have self-loops: set its diagonal to 0")
     return adjacency.astype(bool)
 
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repro.geometry.jacobian import BATCH, jacobian
+from repro.geometry.arrays import as_tensor
+from repro.geometry.jacobian import BATCH, checked_inputs, jacobian
 from repro.geometry.kernel_pca import eigenvector_information, label_alignment, label_projection
 
 __all__ = [
@@ -49,6 +50,8 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
     Raises:
         ValueError: see `repro.geometry.jacobian.jacobian`.
     """
+    x = checked_inputs(network, x, "x")
+    y = y if y is None else checked_inputs(network, y, "y")
     parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
     rows = max(1, BLOCK_BYTES // max(1, parameters * x.element_size()))
     second = x if y is None else y
@@ -128,7 +131,7 @@ def shallow_ntk(
     first = _points(x, "x")
     second = first if y is None else _points(y, "y")
     _match(first, second)
-    w, b, beta = torch.as_tensor(weight), torch.as_tensor(bias), torch.as_tensor(readout)
+    w, b, beta = as_tensor(weight, "weight"), as_tensor(bias, "bias"), as_tensor(readout, "readout")
     width, dimension = w.shape if w.ndim == 2 else (-1, -1)
     if b.shape != (width,) or beta.shape != (width,) or dimension != first.shape[1] or width == 0:
         raise ValueError(
@@ -138,8 +141,6 @@ def shallow_ntk(
     for name, tensor in (("weight", w), ("bias", b), ("readout", beta)):
         if tensor.dtype != first.dtype or tensor.device != first.device:
             raise ValueError(f"{name} is {tensor.dtype} on {tensor.device}, x is {first.dtype} on {first.device}")
-        if not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} holds non-finite entries")
     if not math.isfinite(gain):
         raise ValueError(f"gain must be finite, got {gain}")
     u, v = _augmented(first), _augmented(second)
@@ -151,13 +152,11 @@ def shallow_ntk(
 
 
 def _points(values: Array, name: str) -> Tensor:
-    points = torch.as_tensor(values).detach()
+    points = as_tensor(values, name)
     if points.ndim != 2 or points.shape[0] == 0 or points.shape[1] == 0:
         raise ValueError(f"{name} must have shape (points, d), both at least 1, got {tuple(points.shape)}")
     if points.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"{name} must be float32 or float64, got {points.dtype}")
-    if not bool(torch.isfinite(points).all()):
-        raise ValueError(f"{name} holds non-finite entries")
     return points
 
 

@@ -6,10 +6,11 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC
 from torch import Tensor
+
+from repro.geometry.arrays import as_array
 
 PENALTY = 1e12  # C for a kernel of unit mean diagonal: no coefficient comes near it when the classes are separable
 ITERATION_LIMIT = 2_000_000  # tens of iterations per point are usual; without a limit inseparable classes never end
@@ -28,9 +29,9 @@ class SupportVectorMachine:
         """Values of g, shape (points,), from the kernel (points, s) between new points and the *support* points.
 
         Raises:
-            ValueError: if the number of columns is not the number of support points.
+            ValueError: if the number of columns is not the number of support points, or for non-finite entries.
         """
-        cross = np.asarray(torch.as_tensor(cross_gram).detach().cpu(), dtype=np.float64)
+        cross = as_array(cross_gram, "cross_gram")
         if cross.ndim != 2 or cross.shape[1] != len(self.support):
             raise ValueError(f"cross_gram must have shape (points, {len(self.support)}), got {cross.shape}")
         return np.asarray(cross @ self.coefficients + self.offset)
@@ -100,12 +101,13 @@ def _fit(kernel: np.ndarray, labels: np.ndarray, penalty: float, tolerance: floa
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a hard margin that was not reached is an error above
         machine.fit(kernel, labels)
-    return SupportVectorMachine(machine.support_.astype(np.int64), machine.dual_coef_[0], float(machine.intercept_[0]))
+    order = np.argsort(machine.support_)  # scikit-learn groups them by class
+    support, coefficients = machine.support_[order].astype(np.int64), machine.dual_coef_[0][order]
+    return SupportVectorMachine(support, coefficients, float(machine.intercept_[0]))
 
 
 def _checked(gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-    kernel = np.ascontiguousarray(torch.as_tensor(gram).detach().cpu().numpy(), dtype=np.float64)
-    y = np.asarray(torch.as_tensor(labels).detach().cpu().numpy(), dtype=np.float64)
+    kernel, y = np.ascontiguousarray(as_array(gram, "gram")), as_array(labels, "labels")
     _check(kernel, y, tolerance)
     return kernel, y
 
@@ -113,8 +115,6 @@ def _checked(gram: Tensor | np.ndarray, labels: Tensor | np.ndarray, tolerance: 
 def _check(kernel: np.ndarray, labels: np.ndarray, tolerance: float) -> None:
     if kernel.ndim != 2 or kernel.shape[0] != kernel.shape[1] or labels.shape != kernel.shape[:1]:
         raise ValueError(f"expected gram (p, p) and labels (p,), got {kernel.shape} and {labels.shape}")
-    if not np.isfinite(kernel).all():
-        raise ValueError("gram holds non-finite entries")
     if not np.array_equal(np.unique(labels), [-1.0, 1.0]):
         raise ValueError(f"labels must be +1 and -1, both present, got {np.unique(labels)[:5]}")
     if not kernel.diagonal().mean() > 0:
