@@ -16,7 +16,7 @@ from torch import Tensor
 
 from repro.data.synthetic import Sample, stripe
 from repro.geometry.compression import amplification
-from repro.geometry.kernel_pca import coordinate_information, label_alignment, label_projection
+from repro.geometry.kernel_pca import component_information, label_alignment, label_projection
 from repro.geometry.ntk import relu_ntk, shallow_ntk
 from repro.models.dense import ShallowNetwork, initialise
 from repro.training.device import resolve_device, resolve_dtype
@@ -124,11 +124,12 @@ def principal_components(
     The information and the share of ranks 1 to 10 and the alignment, of `name`, and as a baseline their averages over
     random permutations of the labels.
     """
-    vectors = label_projection(gram, labels).eigenvectors[:, :TOP].cpu().numpy()  # (p, 10)
+    projection = label_projection(gram, labels)
+    vectors = projection.eigenvectors[:, :TOP].cpu().numpy()  # (p, 10)
     kernel, y = gram.cpu().numpy(), labels.cpu().numpy()
 
     def measures(labels: np.ndarray) -> np.ndarray:
-        information = [coordinate_information(vector, labels) for vector in vectors.T]
+        information = component_information(projection, labels, TOP)
         share = (labels @ vectors) ** 2 / len(labels)
         return np.array([*information, *share, label_alignment(kernel, labels)])
 

@@ -87,7 +87,11 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
         >>> eigenvector_information(np.ones((20, 20)), np.repeat([1.0, -1.0], 10), count=2)
         array([0., 0.])
     """
-    projection = label_projection(gram, labels)
+    return component_information(label_projection(gram, labels), labels, count, neighbours)
+
+
+def component_information(projection: Projection, labels: Array, count: int = 10, neighbours: int = 5) -> np.ndarray:
+    """The same, from eigenvectors that are there: see `eigenvector_information`, also for arguments and errors."""
     y = as_array(labels, "labels")
     check_whole(count, "count", len(y), "p")
     values = projection.eigenvalues.cpu().numpy()
