@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -15,6 +16,7 @@ import pytest
 from slow_cells import deadly, sleepy, square, threads
 
 from repro.workflow import arithmetic, cluster, sweep
+from repro.workflow.cells import Done
 from repro.workflow.project import PACKAGE, ReproError
 from repro.workflow.sweep import grid
 
@@ -161,6 +163,54 @@ def test_a_foreign_worker_gets_no_cells_and_is_named(kind, says, tmp_path, monke
         wait_for_workers(local, 2)
         frame = sweep.run(sleepy, configs, cache=tmp_path / "cells").frame
         assert list(frame["number"]) == list(range(4)) and len(pids(frame)) == 1
+
+
+class Fake:
+    """A client whose futures end at once as they are told, one after the other."""
+
+    def __init__(self, *ends):
+        self.ends, self.scheduler, self.present = list(ends), self, {"tcp://one": 1}
+
+    def sync(self, asked, callback_timeout):
+        return self.present
+
+    ncores = None
+
+    def submit(self, function, name, index, *rest, **options):
+        end = self.ends.pop(0)
+
+        class Future:
+            status = "finished"
+
+            def result(self, timeout):
+                if isinstance(end, Exception):
+                    raise end
+                return end
+
+            def add_done_callback(self, call):
+                call(self)
+
+        return Future()
+
+
+def spread(client):
+    return list(cluster._Spread("tcp://head:1", client, "slow_cells.square", deque([(0, {})]), None).results())
+
+
+def test_a_worker_that_comes_back_under_its_address_counts_as_lost_too(said):
+    killed = [distributed.KilledWorker("cell", None, 3), distributed.CancelledError(), TimeoutError()]
+    assert "3 workers were lost with this cell" in spread(Fake(*killed))[0].error
+    assert spread(Fake(*killed[:2], Done(0, [{"a": 1}]))) == [Done(0, [{"a": 1}])]
+
+
+def test_a_refused_worker_that_stays_alone_is_no_worker(said, monkeypatch):
+    monkeypatch.setenv(cluster.PATIENCE_VARIABLE, "0.5")
+    client = Fake(Done(0, refused="another code"))
+    looks = iter([{"tcp://bad": 1, "tcp://good": 1}])
+    client.sync = lambda asked, callback_timeout: next(looks, {"tcp://bad": 1})
+    with pytest.raises(ReproError, match=r"no worker at tcp://head:1 for 0\.5 s \(--cluster-wait\)"):
+        spread(client)
+    assert any("the worker tcp://bad gets no cells: another code" in words for words in said)
 
 
 @pytest.mark.parametrize(

@@ -119,32 +119,37 @@ class _Spread:
             ) from None
         if set(present) != set(self.present):
             self.present = present
-            able = [worker for worker in present if worker not in self.refused]
-            if able:
-                counts = ((len(able), "worker"), (sum(present[worker] for worker in able), "cell"))
+            if able := self._able():
+                counts = ((len(able), "worker"), (sum(able.values()), "cell"))
                 tell("cluster: " + ", ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in counts) + " at a time")
 
+    def _able(self) -> dict[str, int]:
+        """Threads of the workers that may compute."""
+        return {worker: threads for worker, threads in self.present.items() if worker not in self.refused}
+
     def _take_back(self) -> Iterator[Done]:
-        """The tasks of workers that are gone wait again, unless too many went with the same one."""
+        """The tasks of workers that are gone, but for those whose rows had left in time."""
         gone = [future for future, (*_, worker) in self.running.items() if worker not in self.present]
-        for future in gone:
-            if future.status == "finished":
-                continue  # its rows had left in time
+        for future in (future for future in gone if future.status != "finished"):
             index, config, worker = self.running.pop(future)
             future.release()
-            self.lost[index] += 1
-            if self.lost[index] >= ATTEMPTS:
-                why = "for want of memory or time, or of the package itself"
-                yield Done(index, error=f"{ATTEMPTS} workers were lost with this cell: {why}")
-            else:
-                tell(f"cluster: the worker {worker} is lost; its cell goes to another")
-                self.waiting.appendleft((index, config))
+            yield from self._lost(index, config, worker)
+
+    def _lost(self, index: int, config: Config, worker: str) -> Iterator[Done]:
+        """A task whose worker went with it waits again, unless too many did."""
+        self.lost[index] += 1
+        if self.lost[index] >= ATTEMPTS:
+            why = "for want of memory or time, or of the package itself"
+            yield Done(index, error=f"{ATTEMPTS} workers were lost with this cell: {why}")
+        else:
+            tell(f"cluster: the worker {worker} is lost; its cell goes to another")
+            self.waiting.appendleft((index, config))
 
     def _give_out(self) -> None:
         """As many tasks to each worker as it has threads free."""
         busy = Counter(worker for *_, worker in self.running.values())
-        for worker, threads in self.present.items():
-            while self.waiting and worker not in self.refused and busy[worker] < threads:
+        for worker, threads in self._able().items():
+            while self.waiting and busy[worker] < threads:
                 index, config = self.waiting.popleft()
                 future = self.client.submit(
                     compute_by_name, self.cell, index, config, self.proof, workers=[worker], pure=False, retries=0
@@ -166,12 +171,13 @@ class _Spread:
                 continue  # taken back meanwhile
             index, config, worker = self.running.pop(future)
             done = self._result(future, index)
-            if done and not done.refused:
-                yield done
-                continue
-            self.waiting.appendleft((index, config))
-            if done:
+            if done is None:
+                yield from self._lost(index, config, worker)
+            elif done.refused:
+                self.waiting.appendleft((index, config))
                 self._refuse(worker, done.refused)
+            else:
+                yield done
 
     def _result(self, future: Any, index: int) -> Done | None:
         """What a worker says, None where it went before it could; what it raises is that it cannot load the package."""
@@ -190,7 +196,7 @@ class _Spread:
             return
         self.refused[worker] = reason
         tell(f"cluster: the worker {worker} gets no cells: {reason}")
-        if all(other in self.refused for other in self.present):
+        if not self._able():
             listed = "".join(f"\n  {name}: {why}" for name, why in self.refused.items() if name in self.present)
             raise ReproError(
                 f"{len(self.present)} of {len(self.present)} workers compute other numbers than this machine, or "
@@ -202,7 +208,7 @@ class _Spread:
     def _speak(self) -> None:
         """While there is no worker, say so now and then, and give up after the time that was set."""
         now = time.monotonic()
-        if self.present:
+        if self._able():
             self.alone_since, self.spoke = now, -WORD_SECONDS
             return
         alone, patience = now - self.alone_since, float(os.environ.get(PATIENCE_VARIABLE) or "inf")

@@ -121,9 +121,9 @@ def _in_processes(cell: Cell, tasks: Sequence[tuple[int, Config]], proof: Proof,
         # joblib replaces a worker whose memory has grown: nothing is lost, and a notebook should not differ by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")
         parallel = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1)
-        owner = os.getpid()
+        owner, local = os.getpid(), proof._replace(arithmetic={})  # which these processes inherit
         try:
-            yield from parallel(joblib.delayed(compute)(cell, index, config, proof, owner) for index, config in tasks)
+            yield from parallel(joblib.delayed(compute)(cell, index, config, local, owner) for index, config in tasks)
         except BrokenProcessPool as error:
             reason = next(filter(None, str(error).splitlines()), "")
             raise ReproError(
