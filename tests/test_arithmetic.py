@@ -113,9 +113,7 @@ def clone(folder: Path) -> Path:
 
 SETTINGS = {
     **{f"OPENBLAS_CORETYPE {core}": {"OPENBLAS_CORETYPE": core} for core in CORES},
-    "four threads": {"OMP_NUM_THREADS": "4"},
-    "C locale": {"LANG": "C", "LC_ALL": "C"},
-    "no home": {"HOME": None},
+    "four threads, C locale, no home": {"OMP_NUM_THREADS": "4", "LANG": "C", "LC_ALL": "C", "HOME": None},
     "a path with a space and an umlaut": {},
 }
 

@@ -28,12 +28,15 @@ def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
 
 
 def test_nothing_written_carries_a_path_of_this_machine(toy):
-    warn = "import sys, warnings; warnings.warn(f'{sys.prefix}/lib and {__import__(\"os\").getcwd()}/notebooks')"
+    said = "'{sys.prefix}/lib and {sys.base_prefix}/bin, {os.getcwd()}/notebooks, {tempfile.gettempdir()}/x, {home}/y'"
+    warn = f"import os, sys, tempfile, warnings; home = os.path.expanduser('~'); warnings.warn(f{said})"
     write_notebook(toy.notebook, SETUP, SWEEP, warn, FINISH)
-    assert toy.repro("run").returncode == 0
-    assert b"lib and notebooks" in toy.content()["notebook.ipynb"]
+    home = "/home/ada.lovelace"
+    assert toy.repro("run", HOME=home).returncode == 0
+    assert b"lib and bin, notebooks, x, ~/y" in toy.content()["notebook.ipynb"]
     for name, content in toy.content().items():
-        assert str(toy.root).encode() not in content and sys.prefix.encode() not in content, name
+        for place in (str(toy.root), sys.prefix, sys.base_prefix, home):
+            assert place.encode() not in content, (name, place)
 
 
 def test_the_place_of_the_environment_changes_no_byte(tmp_path, monkeypatch):

@@ -114,9 +114,10 @@ def _strip(path: Path, run: dict[str, Any]) -> None:
         if "injected-parameters" in cell["metadata"].get("tags", []):
             cell["id"] = "injected-parameters"  # papermill draws a new one each time
     text = json.dumps(notebook, indent=1, ensure_ascii=False)
-    folders = (run["context"]["staging"], run["root"], sys.prefix)  # a warning names the file it comes from
-    for folder in sorted(folders, key=len, reverse=True):  # the environment may lie in the checkout, or beside it
+    folders = [run["context"]["staging"], run["root"], tempfile.gettempdir(), sys.prefix, sys.base_prefix]
+    for folder in sorted(folders, key=len, reverse=True):  # a warning names the file it comes from
         text = text.replace(f"{folder}/", "")
+    text = text.replace(f"{os.path.expanduser('~')}/", "~/")
     write_text(path, text + "\n")
 
 
