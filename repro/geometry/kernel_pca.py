@@ -13,7 +13,7 @@ from repro.geometry.arrays import as_array, as_tensor, check_whole
 
 Array = TypeVar("Array", Tensor, np.ndarray)
 
-TIE = 8  # in units of p·eps: what an eigensolver's rounding puts between equal entries of a vector of unit length
+TIE = 2  # in units of p·eps·max |λ| / |λ|: what an eigensolver's rounding puts between equal entries of an eigenvector
 
 
 class Projection(NamedTuple):
@@ -67,9 +67,10 @@ def eigenvector_information(gram: Array, labels: Array, count: int = 10, neighbo
     (estimator of the code released with arXiv 2007.11471, for equally likely classes). It has a floor above 0: compare
     with permuted labels.
 
-    Rounding is not information. Entries that agree to 8·p·eps, eps that of float64, are tied; and an eigenvector whose
-    eigenvalue is zero to rounding, |λ| <= p·eps·max |λ|, has an arbitrary direction that says nothing of the kernel, so
-    it carries 0 bits. Any other repeated eigenvalue leaves a direction as arbitrary, which is not looked for.
+    Rounding is not information. Entries that agree to 2·p·eps·max |λ| / |λ_r|, eps that of float64, are tied: the
+    rounding of an eigensolver, which grows as the eigenvalue falls. So an eigenvector whose eigenvalue is zero to
+    rounding, an arbitrary direction that says nothing of the kernel, carries 0 bits. Any other repeated eigenvalue
+    leaves a direction as arbitrary, which is not looked for.
 
     Args:
         gram: (p, p) symmetric kernel, torch or NumPy.
@@ -94,11 +95,12 @@ def component_information(projection: Projection, labels: Array, count: int = 10
     """The same, from eigenvectors that are there: see `eigenvector_information`, also for arguments and errors."""
     y = as_array(labels, "labels")
     check_whole(count, "count", len(y), "p")
-    values = projection.eigenvalues.cpu().numpy()
+    values = np.abs(projection.eigenvalues.cpu().numpy())
     vectors = projection.eigenvectors[:, :count].cpu().numpy()
-    rounding = len(y) * np.finfo(np.float64).eps
-    bits = np.array([coordinate_information(vector, y, neighbours, TIE * rounding) for vector in vectors.T])
-    return np.where(np.abs(values[:count]) > rounding * np.abs(values).max(), bits, 0.0)
+    rounding = TIE * len(y) * np.finfo(np.float64).eps * values.max()
+    ties = np.divide(rounding, values[:count], out=np.full(count, np.inf), where=values[:count] > 0)
+    pairs = zip(vectors.T, ties, strict=True)
+    return np.array([coordinate_information(vector, y, neighbours, float(tie)) for vector, tie in pairs])
 
 
 def coordinate_information(coordinate: np.ndarray, labels: np.ndarray, neighbours: int = 5, tie: float = 0.0) -> float:
