@@ -1,6 +1,7 @@
 """A small project of its own for the workflow tests: one notebook, one claim, cells that take no time."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -162,3 +163,20 @@ def toy(tmp_path: Path) -> ToyProject:
 @pytest.fixture
 def rewrite() -> Callable[..., None]:
     return write_notebook
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
+    """A project that was run once; not to be changed."""
+    project = ToyProject(tmp_path_factory.mktemp("finished"))
+    run = project.repro("run")
+    assert run.returncode == 0, run.stdout + run.stderr
+    return project
+
+
+@pytest.fixture
+def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
+    """A project with laptop results and finished cells."""
+    for folder in ("figures", ".repro"):
+        shutil.copytree(finished.root / folder, toy.root / folder)
+    return toy

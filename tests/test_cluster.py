@@ -226,13 +226,13 @@ def test_a_refused_worker_that_stays_alone_is_no_worker(said, monkeypatch):
 )
 def test_an_address_without_a_scheduler_is_one_sentence(address, says):
     with pytest.raises(ReproError, match=rf"no dask scheduler answers at '{address}' .*({says})") as error:
-        cluster.connect(address, seconds=1).__enter__()
+        cluster.connect(address, seconds=0.5).__enter__()
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
     ("answer", "says"),
-    [(None, "nothing that a scheduler would say within 1 s"), (b"HTTP/1.1 400 Bad", "another protocol")],
+    [(None, "nothing that a scheduler would say within 0.5 s"), (b"HTTP/1.1 400 Bad", "another protocol")],
 )
 def test_what_accepts_but_is_no_scheduler_is_told_in_time(answer, says):
     accepted = []
@@ -245,4 +245,4 @@ def test_what_accepts_but_is_no_scheduler_is_told_in_time(answer, says):
         if answer:
             Timer(0.1, reply).start()
         with pytest.raises(ReproError, match=says):
-            cluster.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}", seconds=1).__enter__()
+            cluster.connect(f"tcp://127.0.0.1:{server.getsockname()[1]}", seconds=0.5).__enter__()

@@ -23,23 +23,6 @@ from repro.workflow.project import PACKAGE, Project
 from repro.workflow.runner import Limits
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
-    """A project that was run once; not to be changed."""
-    project = ToyProject(tmp_path_factory.mktemp("finished"))
-    run = project.repro("run")
-    assert run.returncode == 0, run.stdout + run.stderr
-    return project
-
-
-@pytest.fixture
-def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
-    """A project with laptop results and finished cells."""
-    for folder in ("figures", ".repro"):
-        shutil.copytree(finished.root / folder, toy.root / folder)
-    return toy
-
-
 def fails(project: ToyProject, *words: str, says: str, code: int = 1, **environment: str) -> str:
     """Run, and check what every bad day has in common."""
     before = project.content() if project.results.exists() else None

@@ -87,27 +87,25 @@ def test_a_missing_file_is_named():
 
 
 @pytest.mark.parametrize("verdict", ["not reproduced", "splendid"])
-def test_a_typed_verdict_is_refused_wherever_it_would_be_shown(toy, verdict):
-    assert toy.repro("run").returncode == 0
-    (toy.root / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
-    toy.commit("results")
-    file = toy.results / "results.json"
+def test_a_typed_verdict_is_refused_wherever_it_would_be_shown(done, verdict):
+    (done.root / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
+    done.commit("results")
+    file = done.results / "results.json"
     results = json.loads(file.read_text())
     results["measurements"][0]["verdict"] = results["claims"]["toy.slope"] = verdict
     file.write_text(json.dumps(results))
     for command in ("verify", "list", "report"):
-        run = toy.repro(command)
+        run = done.repro(command)
         assert run.returncode == 1 and "Traceback" not in run.stderr
         assert (
             f"toy.slope is recorded as '{verdict}', from its interval follows 'reproduced'" in run.stdout + run.stderr
         )
-    assert verdict not in (toy.root / "README.md").read_text()
+    assert verdict not in (done.root / "README.md").read_text()
 
 
-def test_a_criterion_that_changed_after_the_run_does_not_keep_its_verdict(toy):
-    assert toy.repro("run").returncode == 0
-    toy.claims.write_text(toy.claims.read_text().replace("value = 1.0, within = 0.1", "value = 1.0, within = 0.01"))
-    refused = toy.repro("list")
+def test_a_criterion_that_changed_after_the_run_does_not_keep_its_verdict(done):
+    done.claims.write_text(done.claims.read_text().replace("value = 1.0, within = 0.1", "value = 1.0, within = 0.01"))
+    refused = done.repro("list")
     assert refused.returncode == 1
     assert (
         "figures/laptop/toy is refused: toy.slope was judged by 1 ± 0.1, the registry now says 1 ± 0.01"

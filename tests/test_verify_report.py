@@ -78,12 +78,11 @@ def test_across_arithmetics_one_value_in_twenty_may_leave_its_interval(outside, 
 
 
 @pytest.fixture
-def done(toy):
+def done(done):
     """A project whose laptop results are committed."""
-    assert toy.repro("run").returncode == 0
-    (toy.root / "README.md").write_text("# Toy\n\n<!-- verdicts -->\n<!-- /verdicts -->\n\nend\n")
-    toy.commit("results")
-    return toy
+    (done.root / "README.md").write_text("# Toy\n\n<!-- verdicts -->\n<!-- /verdicts -->\n\nend\n")
+    done.commit("results")
+    return done
 
 
 @pytest.mark.skipif(not arithmetic.can_be_pinned(), reason="this processor has no pinned arithmetic")
