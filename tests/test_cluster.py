@@ -16,7 +16,7 @@ import pytest
 from slow_cells import deadly, sleepy, square, threads
 
 from repro.workflow import arithmetic, cluster, sweep
-from repro.workflow.cells import Done
+from repro.workflow.cells import Done, compute_by_name
 from repro.workflow.project import PACKAGE, ReproError
 from repro.workflow.sweep import grid
 
@@ -103,16 +103,6 @@ def test_a_cell_that_ends_its_workers_is_named_and_the_others_are_kept(tmp_path,
     assert sum("is lost; its cell goes to another" in words for words in said) == 2
 
 
-def test_when_all_workers_go_the_sweep_waits_for_others(tmp_path, monkeypatch, said):
-    with workers(2, monkeypatch) as local:
-        wait_for_workers(local, 2)
-        for seconds, count in ((1, 0), (2, 1)):
-            Timer(seconds, local.scale, [count]).start()
-        frame = sweep.run(sleepy, grid(number=range(12), seconds=0.3), cache=tmp_path).frame
-    assert list(frame["number"]) == list(range(12))
-    assert any("no worker at " in words for words in said)
-
-
 def test_a_lost_scheduler_is_told_and_what_was_finished_is_kept(tmp_path, monkeypatch, said):
     monkeypatch.setattr(cluster, "ANSWER_SECONDS", 1)
     file = tmp_path / "scheduler.json"
@@ -142,11 +132,11 @@ def other_checkout(folder):
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [("code", "code of slow_cells.sleepy is "), ("arithmetic", "arithmetic of numpy is "), ("cell", "slow_cells")],
+    [("code", "code of slow_cells.sleepy is "), ("arithmetic", "arithmetic of numpy is ")],
 )
 def test_a_foreign_worker_gets_no_cells_and_is_named(kind, says, tmp_path, monkeypatch, said):
     other = "Prescott" if os.environ.get("OPENBLAS_CORETYPE") != "Prescott" else "Haswell"
-    path = {"code": (tmp_path, TESTS), "arithmetic": (PACKAGE.parent, TESTS), "cell": (PACKAGE.parent,)}[kind]
+    path = {"code": (tmp_path, TESTS), "arithmetic": (PACKAGE.parent, TESTS)}[kind]
     environment = {"OPENBLAS_CORETYPE": other} if kind == "arithmetic" else {}
     if kind == "code":
         other_checkout(tmp_path)
@@ -201,6 +191,37 @@ def test_a_worker_that_comes_back_under_its_address_counts_as_lost_too(said):
     killed = [distributed.KilledWorker("cell", None, 3), distributed.CancelledError(), TimeoutError()]
     assert "3 workers were lost with this cell" in spread(Fake(*killed))[0].error
     assert spread(Fake(*killed[:2], Done(0, [{"a": 1}]))) == [Done(0, [{"a": 1}])]
+
+
+def test_a_worker_that_cannot_import_the_cell_says_so(said):
+    refused = compute_by_name("no_such_module.cell", 0, {}, None).refused
+    assert refused == "it cannot import no_such_module.cell: No module named 'no_such_module'"
+    with pytest.raises(ReproError, match=f"1 of 1 workers compute other numbers .*\n  tcp://one: {refused}"):
+        spread(Fake(Done(0, refused=refused)))
+
+
+class Silent:
+    """A future of a worker that is gone: it never ends."""
+
+    status = "pending"
+
+    def add_done_callback(self, call):
+        pass
+
+    def release(self):
+        pass
+
+
+def test_when_all_workers_go_the_sweep_says_so_and_waits_for_others(said):
+    client = Fake(Done(0, [{"a": 1}]))
+    looks = iter([{"tcp://one": 1}, {}, {}])
+    client.sync = lambda asked, callback_timeout: next(looks, {"tcp://two": 1})
+    submit = client.submit
+    client.submit = lambda *words, workers, **rest: Silent() if workers == ["tcp://one"] else submit(*words)
+    assert spread(client) == [Done(0, [{"a": 1}])]
+    lost, alone, back = said[1:]
+    assert lost == "cluster: the worker tcp://one is lost; its cell goes to another"
+    assert alone.startswith("cluster: no worker at tcp://head:1") and back == "cluster: 1 worker, 1 cell at a time"
 
 
 def test_a_refused_worker_that_stays_alone_is_no_worker(said, monkeypatch):
