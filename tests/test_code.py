@@ -154,7 +154,7 @@ def test_a_process_with_another_code_or_version_computes_nothing_and_says_why(mo
     mine = code.identity(square) | changed
     monkeypatch.setattr(code, "identity", lambda cell: mine)
     done = cells.compute(square, 7, {"number": 3}, expected)
-    assert (done.task, done.rows, done.error) == (7, [], "") and done.refused.startswith(says)
+    assert (done.index, done.rows, done.error) == (7, [], "") and done.refused.startswith(says)
 
 
 def test_a_process_with_another_arithmetic_computes_nothing_and_says_why(monkeypatch):

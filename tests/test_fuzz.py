@@ -186,7 +186,7 @@ def test_what_a_child_writes_while_it_runs_may_be_damaged(project, monkeypatch):
     assert not list((project.cache / "active").iterdir())
 
 
-def test_an_editors_console_shows_any_stage(project):
+def test_a_plain_console_shows_any_stage(project):
     shown = runner._Display(Console(quiet=True))
     for stage in ("", " ", "[/b] [lazy]", "x" * 10_000):
         running = type("Run", (), {"plan": type("Plan", (), {"notebook": "toy"}), "seconds": 1.0, "stage": stage})

@@ -96,14 +96,14 @@ def fingerprint(libraries: Iterable[str] | None = None) -> dict[str, str]:
     return {name: _fingerprint(name) for name in names}
 
 
-def difference(expected: Mapping[str, str], found: Mapping[str, str]) -> str:
+def difference(expected: Mapping[str, str], found: Mapping[str, str], what: str = "arithmetic of ") -> str:
     """How a fingerprint differs from the expected one, in words; nothing where they agree.
 
     >>> difference({"numpy": "2.4.6 Haswell"}, {"numpy": "2.4.6 SkylakeX"})
     'arithmetic of numpy is 2.4.6 SkylakeX, expected 2.4.6 Haswell'
     """
     return "; ".join(
-        f"arithmetic of {name} is {found.get(name, 'not told')}, expected {expected[name]}"
+        f"{what}{name} is {found.get(name, 'not told')}, expected {expected[name]}"
         for name in expected
         if found.get(name) != expected[name]
     )

@@ -7,6 +7,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from repro.workflow import arithmetic, code
 from repro.workflow.progress import tell
-from repro.workflow.project import ReproError, end_with_parent, write_text
+from repro.workflow.project import WRONG_SHAPE, ReproError, end_with_parent, write_text
 
 Rows = list[dict[str, Any]]
 Cell = Callable[..., Rows]
@@ -35,16 +36,19 @@ class Proof(NamedTuple):
 
     def difference(self, found: "Proof") -> str:
         """How another proof differs from this one, in words; nothing where they agree."""
-        changed = [name for name in self.code if found.code.get(name) != self.code[name]]
-        said = [f"{name} is {found.code.get(name, 'another')}, expected {self.code[name]}" for name in changed]
-        return "; ".join([*said, *filter(None, [arithmetic.difference(self.arithmetic, found.arithmetic)])])
+        differences = [
+            arithmetic.difference(self.code, found.code, what=""),
+            arithmetic.difference(self.arithmetic, found.arithmetic),
+        ]
+        return "; ".join(filter(None, differences))
 
 
-class Done(NamedTuple):
+@dataclass(frozen=True)
+class Done:
     """What became of one cell: its rows, or what it raised, or why this process may not compute it."""
 
-    task: int
-    rows: Rows = []  # noqa: RUF012  a NamedTuple's default, which nobody changes
+    index: int
+    rows: Rows = field(default_factory=list)
     error: str = ""
     refused: str = ""
 
@@ -155,13 +159,13 @@ class Store:
             return None
         except IsADirectoryError:
             raise ReproError(f"{path} is a folder where a finished cell belongs; remove it") from None
-        except (ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError):
+        except (OSError, *WRONG_SHAPE):
             pass
         tell(f"cache: {path.name} of {self.name} is damaged; this cell is computed again")
         return None
 
-    def save(self, config: Config, rows: Rows) -> Rows:
-        """Store the rows and return them as a later run would read them; ReproError where they cannot be written."""
+    def save(self, config: Config, rows: Rows) -> None:
+        """Store the rows of a finished cell; ReproError where they cannot be written."""
         try:
             write_text(self.path(config), json.dumps(self._label(config, rows) | {"rows": rows}))
         except OSError as error:
@@ -169,8 +173,6 @@ class Store:
                 f"a finished cell cannot be kept in {self.folder} ({error.strerror}); the cells kept so far are: make "
                 "room, or set REPRO_CACHE to a folder that has it, and run again"
             ) from None
-        plain: Rows = json.loads(json.dumps(rows))
-        return plain
 
     def _label(self, config: Config, rows: Rows) -> dict[str, Any]:
         """What a finished cell says of itself: a file that was copied from another, or edited, says otherwise."""

@@ -13,7 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from repro.workflow.project import Project, ReproError, read_toml
+from repro.workflow.project import Project, ReproError, first_fault, read_toml
 
 Profile = Literal["smoke", "laptop", "paper"]
 Bounds = tuple[float, float]
@@ -246,15 +246,8 @@ def _validated(entry: dict, where: str) -> Claim:
     try:
         return Claim.model_validate(entry)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(key) for key in first["loc"])
-        raise ReproError(f"{where}: {field + ': ' if field else ''}{_plain(first['type'], first['msg'])}") from None
-
-
-def _plain(kind: str, message: str) -> str:
-    return {"extra_forbidden": "unknown field", "missing": "missing field"}.get(
-        kind, message.removeprefix("Value error, ")
-    )
+        words = {"extra_forbidden": "unknown field", "missing": "missing field"}
+        raise ReproError(f"{where}: {first_fault(error, words)}") from None
 
 
 def of_notebook(claims: Mapping[str, Claim], notebook: str) -> list[Claim]:

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from repro.workflow.parameters import DEFAULT_PROFILE, PROFILES, parse_settings
 from repro.workflow.project import Project, ReproError
@@ -80,12 +79,13 @@ def list_claims() -> None:
     \b
     repro list
     """
-    from repro.workflow import report
+    from repro.workflow import report, runner
 
     table = Table("claim", "where", "notebook", "last verdict", "profile", box=None, pad_edge=False)
     for shown in report.entries(Project.find()):
-        words = (shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-")
-        table.add_row(*map(Text, words))  # as they are: rich takes square brackets in a string for a style
+        runner.add_row(
+            table, shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-"
+        )
     console = _console()
     if console.is_terminal:
         console.print(table)

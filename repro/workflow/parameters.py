@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from repro.workflow.project import Project, ReproError, read_toml
+from repro.workflow.project import Project, ReproError, first_fault, read_toml
 
 PROFILES = ("smoke", "laptop", "paper")
 DEFAULT_PROFILE = "laptop"  # its values stand in the notebooks themselves
@@ -97,7 +97,7 @@ class _Metadata(BaseModel):
     tags: list[str] = []
 
 
-class Cell(BaseModel):
+class NotebookCell(BaseModel):
     """One cell of a notebook file, as far as it is read here."""
 
     cell_type: str
@@ -117,17 +117,15 @@ class Cell(BaseModel):
 
 class _Notebook(BaseModel):
     nbformat: Literal[4]
-    cells: list[Cell]
+    cells: list[NotebookCell]
 
 
-def read_cells(path: Path) -> list[Cell]:
+def read_cells(path: Path) -> list[NotebookCell]:
     """The cells of a notebook file; ReproError says in which place it is none."""
     try:
         return _Notebook.model_validate_json(path.read_bytes()).cells
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ReproError(f"{path.name} is not a notebook: {where + ': ' if where else ''}{first['msg']}") from None
+        raise ReproError(f"{path.name} is not a notebook: {first_fault(error)}") from None
     except OSError as error:
         raise ReproError(f"{path.name} cannot be read: {error.strerror}") from None
 

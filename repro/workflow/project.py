@@ -7,12 +7,15 @@ import subprocess
 import threading
 import time
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError  # which would take longer to load than all of this
 
 PACKAGE = Path(__file__).resolve().parents[1]
 RUN_VARIABLE = "REPRO_RUN"  # set by the runner for the notebook it starts: the JSON file that describes the run
@@ -27,6 +30,10 @@ OTHER_REPOSITORY = (
     "GIT_OBJECT_DIRECTORY",
     "GIT_PREFIX",
 )
+
+
+# What reading JSON of another shape than expected raises, of a file that may be damaged.
+WRONG_SHAPE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 class ReproError(Exception):
@@ -133,14 +140,28 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def read_text(path: Path, shown: str) -> str:
+    """Content of a text file, known to the user as `shown`; ReproError where it is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ReproError(f"{shown}: not UTF-8 ({error}); save it as such") from None
+
+
 def read_toml(path: Path, shown: str) -> dict[str, Any]:
     """Content of a TOML file, known to the user as `shown`; ReproError where it is none."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ReproError(f"{shown}: not UTF-8 ({error}); save it as such") from None
+        return tomllib.loads(read_text(path, shown))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ReproError(f"{shown}: {error}") from None
+
+
+def first_fault(error: "ValidationError", words: Mapping[str, str] | None = None) -> str:
+    """Where data has another shape than declared, and what is wrong there; `words` for kinds of faults."""
+    fault = error.errors()[0]
+    where = ".".join(map(str, fault["loc"]))
+    what = (words or {}).get(fault["type"], fault["msg"].removeprefix("Value error, "))
+    return f"{where}: {what}" if where else what
 
 
 def write_text(path: Path, text: str) -> None:

@@ -32,7 +32,7 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from repro.workflow import arithmetic, claims, parameters
-from repro.workflow.project import RUN_VARIABLE, Project, ReproError, digest, write_text
+from repro.workflow.project import RUN_VARIABLE, WRONG_SHAPE, Project, ReproError, digest, write_text
 from repro.workflow.results import NOT_JUDGED, OWN_PROFILE, RESULTS, file_hash, seal_of
 
 VERSIONS = (
@@ -308,7 +308,7 @@ def refuse_to_replace(target: Path) -> None:
     listed = _listed(target)
     if listed is None and RESULTS in found:
         raise ReproError(
-            f"{target / RESULTS} is damaged and cannot tell which files are a run's; delete {target} if all are"
+            f"{target / RESULTS} is damaged and does not tell which files are a run's; delete {target} if all are"
         )
     foreign = sorted(found - {RESULTS, *(listed or ())})
     if foreign:
@@ -320,7 +320,7 @@ def _listed(folder: Path) -> list[str] | None:
     """Names of the files that the record of a folder lists; None without a record of that kind."""
     try:
         outputs = json.loads((folder / RESULTS).read_bytes())["outputs"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, *WRONG_SHAPE):
         return None
     return list(outputs) if isinstance(outputs, dict) else None
 

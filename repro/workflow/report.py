@@ -1,6 +1,6 @@
 """Results into one page, figures/index.html, and the verdict table between the README's markers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from repro.workflow import claims
 from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
 from repro.workflow.parameters import DEFAULT_PROFILE
-from repro.workflow.project import Project, ReproError, between_markers, write_text
+from repro.workflow.project import Project, ReproError, between_markers, read_text, write_text
 from repro.workflow.record import restore_all
 from repro.workflow.results import check_results, is_pinned, load_results
 from repro.workflow.verify import Folder
@@ -142,7 +142,6 @@ def entries(project: Project) -> list[Entry]:
 
 def pages(project: Project) -> list[Page]:
     """Every finished run under figures/, laptop before paper; smoke runs are no evidence and are left out."""
-    restore_all(project)
     found = []
     registry = claims.load(project)
     for profile in reversed(SHOWN_PROFILES):
@@ -157,13 +156,13 @@ def pages(project: Project) -> list[Page]:
     return found
 
 
-def verdict_table(project: Project) -> str:
+def verdict_table(entries: Iterable[Entry]) -> str:
     """The README's table in Markdown: one line per judged part."""
     lines = [
         "| claim | part | estimate [95 % interval] | n | reproduced if | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    for shown in entries(project):
+    for shown in entries:
         for number, row in enumerate(shown.rows):
             name = f"`{shown.claim.id}` ({shown.scale or NOT_RUN})" if number == 0 else ""
             estimate = f"{row.estimate} {row.interval}".strip()
@@ -183,15 +182,13 @@ def write(project: Project) -> list[Path]:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html.j2").render(entries=entries(project), pages=pages(project))
+    judged = entries(project)
+    page = environment.get_template("report.html.j2").render(entries=judged, pages=pages(project))
     index = project.figures / "index.html"
     write_text(index, page)
     readme = project.root / "README.md"
     if not readme.is_file():
         return [index]
-    try:
-        text = readme.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ReproError(f"README.md is not UTF-8 ({error}); save it as such") from None
-    write_text(readme, between_markers(text, "verdicts", verdict_table(project)))
+    text = read_text(readme, readme.name)
+    write_text(readme, between_markers(text, "verdicts", verdict_table(judged)))
     return [index, readme]

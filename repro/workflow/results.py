@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.workflow import claims
-from repro.workflow.project import ReproError
+from repro.workflow.project import ReproError, first_fault
 
 RESULTS = "results.json"
 NOT_JUDGED = "not judged"  # what a smoke run says of every claim
@@ -90,9 +90,7 @@ def parse_results(content: bytes) -> dict[str, Any]:
         _Record.model_validate_json(content)
         results: dict[str, Any] = json.loads(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ReproError(f"{RESULTS} is damaged: {where + ': ' if where else ''}{first['msg']}") from None
+        raise ReproError(f"{RESULTS} is damaged: {first_fault(error)}") from None
     except (ValueError, RecursionError) as error:
         raise ReproError(f"{RESULTS} is damaged: {error}") from None
     return results

@@ -33,6 +33,7 @@ from repro.workflow.project import (
     LONGEST_REASON,
     PACKAGE,
     RUN_VARIABLE,
+    WRONG_SHAPE,
     Project,
     ReproError,
     digest,
@@ -239,7 +240,7 @@ def _last_run(project: Project, plan: Plan) -> tuple[bool, str]:
         run_id, known, ended = last["run_id"], dict(last["inputs"]), last["ended"]
     except FileNotFoundError:
         return False, "no finished run in the local cache"
-    except (ValueError, KeyError, TypeError, OSError, RecursionError):
+    except (OSError, *WRONG_SHAPE):
         return False, "the note of the last run is damaged"
     changed = [kind for kind, value in plan.inputs.items() if known.get(kind) != value]
     if changed:
@@ -463,7 +464,7 @@ def _temporary_folder() -> Path:
 
 def _remove(active: Path) -> None:
     """Remove the folder of a run that has ended, its temporary files, and semaphores that its workers have left."""
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+    with suppress(OSError, *WRONG_SHAPE):
         temporary = Path(json.loads((active / "run.json").read_bytes())["temporary"])
         if temporary.name == f"repro-{active.name[:12]}":
             shutil.rmtree(temporary, ignore_errors=True)
@@ -491,7 +492,7 @@ def clear_remains(project: Project) -> None:
                 continue
         except psutil.AccessDenied:
             continue  # another user's, and alive
-        except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError, psutil.NoSuchProcess):
+        except (OSError, psutil.NoSuchProcess, *WRONG_SHAPE):
             pass
         _remove(file.parent)
 

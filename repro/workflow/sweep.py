@@ -88,10 +88,11 @@ def run(
             if done.refused:
                 raise ReproError(done.refused)
             if done.error:
-                failures.append((plain[done.task], done.error))
+                failures.append((plain[done.index], done.error))
             else:
-                found[done.task] = store.save(plain[done.task], done.rows)
-            progress.advance(cost(plain[done.task]))
+                store.save(plain[done.index], done.rows)
+                found[done.index] = done.rows
+            progress.advance(cost(plain[done.index]))
     if failures:
         config, error = failures[0]
         raise ReproError(
