@@ -26,7 +26,7 @@ from repro.geometry.ntk import empirical_ntk, relu_ntk, shallow_ntk
 from repro.models.conv import MobileNetwork
 from repro.models.dense import ShallowNetwork, initialise
 from repro.training.flow import hinge_flow
-from repro.training.kernel import hard_margin_svm
+from repro.training.svm import hard_margin_svm
 
 DIMENSION, WIDTH = 5, 300
 IMAGES, LIMIT_GIB = 2_000, 4.0

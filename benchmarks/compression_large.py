@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 import torch
 
-from repro.experiments.compression import draw_problem
 from repro.geometry.compression import amplification
+from repro.papers.compression.stripe import Stripe
 from repro.training.flow import hinge_flow
 
 DIMENSION, WIDTH, OUTPUT_SCALE = 5, 300, 1e-6
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def _arguments(train_size: int) -> tuple:
-    problem = draw_problem(DIMENSION, train_size, 0, WIDTH, device="cpu")
+    problem = Stripe(DIMENSION, train_size, 0, width=WIDTH, device="cpu").draw()
     return problem.network, *problem.train, OUTPUT_SCALE
 
 

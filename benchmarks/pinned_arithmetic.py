@@ -20,23 +20,23 @@ import torch
 
 from repro.data.images import load, standardised
 from repro.data.synthetic import stripe
-from repro.experiments.compression import draw_problem
 from repro.geometry.graph import graph_statistics
 from repro.geometry.jacobian import jacobian
 from repro.geometry.ntk import relu_ntk
 from repro.models.conv import MobileNetwork
 from repro.models.ensemble import glorot_ensemble
+from repro.papers.compression.stripe import Stripe
 from repro.training.ensemble import training_epochs
 from repro.training.flow import hinge_flow
-from repro.training.kernel import hard_margin_svm
 from repro.training.sgd import train_to_margin
+from repro.training.svm import hard_margin_svm
 from repro.workflow import arithmetic
 
 ROUNDS = 3
 
 
 def flow() -> None:
-    problem = draw_problem(5, 512, 0, 300, device="cpu")
+    problem = Stripe(5, 512, 0, width=300, device="cpu").draw()
     hinge_flow(problem.network, *problem.train, 1e-6)
 
 

@@ -25,9 +25,9 @@ from scipy.sparse.csgraph import shortest_path
 from sklearn.neighbors import kneighbors_graph
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from repro.experiments.ricci import hidden_widths, task
 from repro.geometry.graph import graph_statistics, local_ricci
 from repro.models.ensemble import glorot_ensemble
+from repro.papers.ricci.nets import hidden_widths, task
 from repro.training.ensemble import training_epochs
 
 WIDTH = 50

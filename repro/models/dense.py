@@ -67,19 +67,3 @@ def initialise(
         return torch.from_numpy(generator.standard_normal(shape)).to(device=device, dtype=dtype)
 
     return ShallowNetwork(weight=draw(width, dimension), bias=draw(width), readout=draw(width))
-
-
-def hinge_points(network: ShallowNetwork) -> Tensor:
-    """The point nearest to the origin of each neuron's hinge w·x/√d + b = 0, zₙ = −√d bₙ wₙ/|wₙ|², (h, d) float64."""
-    weight, bias = network.weight.to(torch.float64), network.bias.to(torch.float64)
-    return -math.sqrt(weight.shape[1]) * (bias / (weight**2).sum(1))[:, None] * weight
-
-
-def neuron_shares(network: ShallowNetwork) -> Tensor:
-    """How much of the net each neuron is: |βₙ| |(wₙ, bₙ)| over its sum, (h,) float64.
-
-    That product is what rescaling a neuron's two layers against each other leaves unchanged.
-    """
-    hidden = torch.cat([network.weight, network.bias[:, None]], 1).to(torch.float64)
-    size: Tensor = hidden.norm(dim=1) * network.readout.to(torch.float64).abs()
-    return size / size.sum()

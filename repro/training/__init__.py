@@ -1,1 +1,1 @@
-"""Training: gradient flow, mini-batch training to the margin, and kernel machines."""
+"""Training: gradient flow, mini-batch training to the margin, stacked ensembles, and kernel machines."""

@@ -21,7 +21,7 @@ from typing import Any
 from repro.workflow.project import PACKAGE, ReproError
 
 # The folders whose code can change what a cell returns, and the libraries that do its arithmetic.
-SCIENCE = ("data", "models", "geometry", "training", "experiments")
+SCIENCE = ("data", "models", "geometry", "training", "papers")
 NUMERICS = ("numpy", "scipy", "scikit-learn", "torch", "numba", "pot")
 
 

@@ -213,7 +213,7 @@ class Record:
         return claim in self.claims and any(known.name == part for known in self.claims[claim].part)
 
     def verdicts(self) -> pd.DataFrame:
-        """One row per measured part: estimate, interval, declared region, n, verdict; as `plots.forest` draws them."""
+        """One row per measured part: estimate, interval, declared region, n, verdict; as `forest` draws them."""
         rows = []
         for m in self.measurements:
             criterion = self.claims[m.claim].find_part(m.part).criterion

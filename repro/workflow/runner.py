@@ -41,7 +41,7 @@ from repro.workflow.project import (
 )
 from repro.workflow.results import intact, load_results
 
-KERNEL_MODULE = "repro.workflow.kernel"
+KERNEL_MODULE = "repro.workflow.execute"
 LONGEST_FOLDER = 70  # characters of a folder for temporary files; the names of sockets add about 30
 FAMILY = "family"  # the file of a run that names the processes seen below its runner
 # Seconds that a cell and a whole notebook may take, by profile.

@@ -9,6 +9,7 @@ change its result, written by rename: an interrupted sweep goes on where it stop
 a notebook's text recomputes nothing.
 """
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -99,8 +100,17 @@ def run(
             f"{len(failures)} of {len(plain)} cells of {cell.__name__} failed (the others are kept). "
             f"First: {config}\n{error}"
         )
-    frame = pd.DataFrame([row for index in range(len(plain)) for row in found[index] or []])
+    scalars = [_scalars(cell, config) for config in plain]
+    frame = pd.DataFrame([given | row for index, given in enumerate(scalars) for row in found[index] or []])
     return Sweep(frame, Counts(computed=len(missing), reused=len(plain) - len(missing)))
+
+
+def _scalars(cell: Cell, config: Config) -> Config:
+    """What a cell was called with, its defaults included, but for lists: columns that its rows need not repeat."""
+    declared = inspect.signature(cell).parameters
+    given = {name: parameter.default for name, parameter in declared.items()} | config
+    kinds = (bool, int, float, str, type(None))
+    return {name: value for name, value in given.items() if isinstance(value, kinds)}
 
 
 def _compute(cell: Cell, tasks: Sequence[tuple[int, Config]], proof: Proof, workers: int) -> Iterator[Done]:

@@ -1,1 +1,0 @@
-"""From rows of experiments to the numbers that claims are judged by and figures draw; one module per paper."""

@@ -1,1 +1,0 @@
-"""Drawing: a DataFrame in, a matplotlib Figure out; nothing statistical is computed here."""
