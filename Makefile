@@ -24,11 +24,14 @@ figures: .venv/.main  ## run every notebook (laptop profile) and rebuild figures
 test: .venv/.dev  ## unit, theory, regression and fault tests
 	$(PINNED) $(BIN)/python -m pytest -n 2 $(ARGS)
 
-lint: .venv/.dev  ## ruff on code and notebooks, mypy on repro/
-	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+lint: .venv/.dev  ## style, types, which part imports which, and declared dependencies
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/deptry repro notebooks
+	$(BIN)/deptry tests benchmarks --ignore DEP002,DEP004  # these need not use everything, and may use the extra dev
 
 bench: .venv/.main  ## the hot paths against the plain approach
-	for script in benchmarks/*.py; do echo "== $$script"; $(PINNED) $(BIN)/python $$script || exit 1; done
+	for script in $(filter-out %/timing.py,$(wildcard benchmarks/*.py)); do \
+	  echo "== $$script"; $(PINNED) $(BIN)/python $$script || exit 1; done
 
 baselines: .venv/.dev  ## new reference numbers and pictures for the regression tests; look at them before you commit
 	$(BIN)/repro run --profile smoke --out tests/baselines --force
@@ -45,7 +48,7 @@ lock:  ## rewrite the locks from requirements/*.in (needs uv)
 	    $$([ $$name = main ] || echo -c main.lock) $$name.in -o $$name.lock || exit 1; done
 
 clean:  ## remove the environment and the caches; results stay
-	rm -rf .venv .repro build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .repro build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .venv/.torch: requirements/torch.lock
 	@$(or $(PYTHON),false) -c '$(SUPPORTED)' || \

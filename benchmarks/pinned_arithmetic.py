@@ -11,14 +11,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
 import torch
+from compression_kernels import images
+from timing import seconds
 
-from repro.data.images import load, standardised
 from repro.data.synthetic import stripe
 from repro.geometry.graph import graph_statistics
 from repro.geometry.jacobian import jacobian
@@ -45,19 +45,14 @@ def kernel_machine() -> None:
     hard_margin_svm(relu_ntk(train.inputs), train.labels)
 
 
-def pictures(count: int) -> torch.Tensor:
-    images = load("fashion-mnist-sample", "train").images
-    return torch.from_numpy(standardised(images[:count], images.mean(0)))
-
-
 def convolutional_jacobian() -> None:
-    jacobian(MobileNetwork(5, np.random.default_rng(0)), pictures(64))
+    jacobian(MobileNetwork(5, np.random.default_rng(0)), images(64))
 
 
 def convolutional_training() -> None:
     labels = torch.from_numpy(np.random.default_rng(1).choice([-1.0, 1.0], 320).astype(np.float32))
     network, order = MobileNetwork(5, np.random.default_rng(0)), np.random.default_rng(2)
-    train_to_margin(network, pictures(320), labels, 1e-3, order, epoch_limit=3)
+    train_to_margin(network, images(320), labels, 1e-3, order, epoch_limit=3)
 
 
 def ensemble() -> None:
@@ -89,14 +84,6 @@ PATHS: dict[str, Callable[[], None]] = {
 }
 
 
-def seconds(run: Callable[[], None]) -> float:
-    """CPU time of a run, after one to warm up."""
-    run()
-    start = time.process_time()
-    run()
-    return time.process_time() - start
-
-
 def measure(environment: dict[str, str]) -> dict[str, float]:
     child = subprocess.run([sys.executable, __file__, "--paths"], env=environment, capture_output=True, text=True)
     if child.returncode:
@@ -106,7 +93,7 @@ def measure(environment: dict[str, str]) -> dict[str, float]:
 
 def main() -> int:
     if sys.argv[1:] == ["--paths"]:
-        print(json.dumps({name: seconds(run) for name, run in PATHS.items()}))
+        print(json.dumps({name: seconds(run, repeats=1) for name, run in PATHS.items()}))
         return 0
     if not arithmetic.can_be_pinned():
         print(arithmetic.announcement({}))

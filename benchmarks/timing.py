@@ -1,0 +1,40 @@
+"""What the benchmarks share: CPU times, peak memory, and a word on ratios below the usual ones.
+
+No benchmark fails by its times: they are others on another machine, or on a busy one.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def timed(run: Callable[[], Result]) -> tuple[float, Result]:
+    """CPU seconds of one run, and its result."""
+    start = time.process_time()
+    result = run()
+    return time.process_time() - start, result
+
+
+def seconds(run: Callable[[], object], repeats: int = 3) -> float:
+    """Least CPU time of a few runs, after one to warm up."""
+    run()
+    return min(timed(run)[0] for _ in range(repeats))
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has held."""
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in kibibytes elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def tell_shortfalls(ratios: Mapping[str, float], usual: Mapping[str, float]) -> None:
+    """Name the ratios that are below the usual ones."""
+    for name, least in usual.items():
+        if ratios[name] < least:
+            print(f"below the usual ratio of {least:g}: {name}, {ratios[name]:.1f}")
