@@ -1,1 +1,1 @@
-"""Estimates with their intervals, and the models behind them."""
+"""Estimates with their intervals, at one look or several, power laws, and linear models."""
