@@ -8,7 +8,6 @@ from typing import Any, ParamSpec
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +17,8 @@ P = ParamSpec("P")
 
 COLUMN = 3.4  # inches: one column of a journal page
 PAGE = 7.0  # inches: both columns
-PALETTE = sns.color_palette("colorblind").as_hex()
+# seaborn's colour-blind palette, written out: to load seaborn for it would take a second of every run.
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9")
 BLUE, ORANGE, GREEN, VERMILION, PINK, BROWN, LIGHT_PINK, GREY, YELLOW, SKY = PALETTE
 
 # Lines of one panel: colour, marker and dashes tell them apart, any one of them alone.
@@ -56,24 +56,40 @@ def house_style() -> Iterator[None]:
         yield
 
 
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draw in the house style, whatever the caller's settings are, and leave those as they were."""
+def draws(*columns: str, optional: tuple[str, ...] = ()) -> Callable[[Callable[P, Figure]], Callable[P, Figure]]:
+    """Mark a function that draws a table: these are all the columns that it takes, kept beside the picture as CSV.
 
-    @wraps(draw)
-    def drawn(*args: P.args, **options: P.kwargs) -> Figure:
-        with house_style():
-            figure = draw(*args, **options)
-        plt.close(figure)  # it lives in the caller's hands, not in pyplot's list
-        return figure
+    Those in `optional` need not be there.
+    It draws in the house style, whatever the caller's settings are, and leaves those as they were.
+    """
 
-    return drawn
+    def marked(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+        @wraps(draw)
+        def drawn(*args: P.args, **options: P.kwargs) -> Figure:
+            with house_style():
+                figure = draw(*args, **options)
+            plt.close(figure)  # it lives in the caller's hands, not in pyplot's list
+            return figure
+
+        drawn.columns, drawn.optional = columns, optional  # type: ignore[attr-defined]
+        return drawn
+
+    return marked
 
 
 def panels(
-    columns: int, *, rows: int = 1, width: float = PAGE, height: float = 2.8, sharey: bool = False
+    columns: int,
+    *,
+    rows: int = 1,
+    width: float = PAGE,
+    height: float = 2.8,
+    sharey: bool = False,
+    ratios: Sequence[float] | None = None,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with rows × columns axes, as a flat list."""
-    figure, axes = plt.subplots(rows, columns, figsize=(width, height), sharey=sharey, squeeze=False)
+    """A figure with rows × columns axes, as a flat list; `ratios` of the heights of the rows."""
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(width, height), sharey=sharey, squeeze=False, height_ratios=ratios
+    )
     return figure, list(axes.flat)
 
 

@@ -18,6 +18,13 @@ torch.set_num_threads(
 )  # as in every worker: the number of threads changes results, and two test processes share two cores
 
 CLAIMS = """
+[paper]
+title = "Toys"
+authors = "Ada"
+arxiv = "0000.00000"
+read = "all of it"
+here = "the slope"
+
 [[claim]]
 id = "toy.slope"
 statement = "The slope is one."
@@ -26,6 +33,7 @@ notebook = "toy"
 kind = "exponent"
 statistic = "slope"
 unit = "seed"
+axis = "slope"
 declared = 2026-11-21
 criterion = { value = 1.0, within = 0.1, reason = "by construction" }
 band.laptop = { estimate = [0.99, 1.01] }
@@ -42,26 +50,43 @@ output_dir: str = "runs/own/toy"  # where the results go
 """
 
 SETUP = """
-import matplotlib.pyplot as plt
-from repro.workflow import sweep
 from repro.workflow.record import Record
+from repro.workflow.sweep import grid
 from toy_cells import row
+from toy_plots import slope, values
 
 record = Record.start("toy", globals())
 """
 
 SWEEP = """
-result = sweep.run(row, sweep.grid(size=sizes, seed=range(seed, seed + seeds), scale=scale), workers=workers)
-record.count(result.counts)
+rows = record.sweep(row, grid(size=sizes, seed=range(seed, seed + seeds), scale=scale))
 """
 
 FINISH = """
-figure, axis = plt.subplots()
-axis.plot(result.frame["size"], result.frame["value"], "o")
-display(record.figure("values", figure, result.frame, caption="Values."))
-estimate = (result.frame["value"] / result.frame["size"]).mean()
-display(record.measure("toy.slope", estimate=estimate, interval=(estimate - 0.05, estimate + 0.05), n=seeds))
+display(record.figure(values, rows, caption="Values."))
+record.measure("slope", "", slope(rows))
 record.finish()
+"""
+
+PLOTS = """
+from types import SimpleNamespace
+
+import matplotlib.pyplot as plt
+
+
+def values(frame):
+    figure, axis = plt.subplots()
+    axis.plot(frame["size"], frame["value"], "o")
+    plt.close(figure)
+    return figure
+
+
+values.columns = ("size", "seed", "value")
+
+
+def slope(rows):
+    mean = (rows["value"] / rows["size"]).mean()
+    return SimpleNamespace(value=mean, lower=mean - 0.05, upper=mean + 0.05, n=rows["seed"].nunique(), method="made up")
 """
 
 CELLS = """
@@ -108,12 +133,13 @@ class ToyProject:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.notebook = root / "notebooks" / "toy.ipynb"
-        self.claims = root / "repro" / "claims.toml"
+        self.claims = root / "repro" / "papers" / "toy" / "claims.toml"
         self.results = root / "figures" / "laptop" / "toy"
         write_notebook(self.notebook, SETUP, SWEEP, FINISH)
-        self.claims.parent.mkdir()
+        self.claims.parent.mkdir(parents=True)
         self.claims.write_text(CLAIMS)
         (root / "toy_cells.py").write_text(CELLS)
+        (root / "toy_plots.py").write_text(PLOTS)
         (root / ".gitignore").write_text(".repro/\n__pycache__/\n")
         profiles = root / "notebooks" / "profiles"
         profiles.mkdir()

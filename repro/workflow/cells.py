@@ -5,6 +5,7 @@ import hashlib
 import importlib
 import json
 import sys
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +16,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from repro.workflow import arithmetic, code
+from repro.workflow.files import WRONG_SHAPE, write_text
+from repro.workflow.process import end_with_parent
 from repro.workflow.progress import tell
-from repro.workflow.project import WRONG_SHAPE, ReproError, end_with_parent, write_text
+from repro.workflow.project import ReproError
+from repro.workflow.provenance import cpu_model
 
 Rows = list[dict[str, Any]]
 Cell = Callable[..., Rows]
@@ -49,6 +53,8 @@ class Done:
 
     index: int
     rows: Rows = field(default_factory=list)
+    seconds: float = 0.0  # that they took, on one thread
+    machine: str = ""  # its processor
     error: str = ""
     refused: str = ""
 
@@ -66,12 +72,14 @@ def compute(cell: Cell, index: int, config: Config, expected: Proof, owner: int 
         return Done(index, refused=refused)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    started = time.perf_counter()
     try:
         with threadpool_limits(1):
             rows = plain_rows(cell(**config))
     except Exception as error:
         return Done(index, error="".join(traceback.format_exception(error)))
-    return Done(index, rows, refused=_refused(cell, expected))
+    seconds = round(time.perf_counter() - started, 3)
+    return Done(index, rows, seconds, cpu_model(), refused=_refused(cell, expected))
 
 
 def compute_by_name(name: str, index: int, config: Config, expected: Proof) -> Done:
@@ -134,6 +142,14 @@ def _shown(value: Any) -> str:
     return f"{type(value).__name__} {text if len(text) < 60 else text[:57] + '...'}"
 
 
+class Finished(NamedTuple):
+    """A cell that was computed at some time: its rows, the seconds that they took, and on what processor."""
+
+    rows: Rows
+    seconds: float
+    machine: str
+
+
 class Store:
     """Finished cells of one function, one file each; a damaged file is reported and counts as missing."""
 
@@ -144,17 +160,17 @@ class Store:
 
     def path(self, config: Config) -> Path:
         """Where the rows of a configuration lie: the name is the hash of all that can change them."""
-        text = json.dumps([self.name, self.proof, config], sort_keys=True)
+        text = json.dumps([self.name, self.proof, config, _gpu(config)], sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
-    def load(self, config: Config) -> Rows | None:
-        """The rows of this very cell, None where it was not finished; ReproError where a folder is in its place."""
+    def load(self, config: Config) -> Finished | None:
+        """This very cell, None where it was not finished; ReproError where a folder is in its place."""
         path = self.path(config)
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            rows: Rows = stored.pop("rows")
-            if stored == self._label(config, rows):
-                return rows
+            finished = Finished(*(stored[name] for name in Finished._fields))
+            if stored == self._label(config, finished):
+                return finished
         except FileNotFoundError:
             return None
         except IsADirectoryError:
@@ -164,17 +180,23 @@ class Store:
         tell(f"cache: {path.name} of {self.name} is damaged; this cell is computed again")
         return None
 
-    def save(self, config: Config, rows: Rows) -> None:
-        """Store the rows of a finished cell; ReproError where they cannot be written."""
+    def save(self, config: Config, finished: Finished) -> None:
+        """Store a finished cell; ReproError where it cannot be written."""
         try:
-            write_text(self.path(config), json.dumps(self._label(config, rows) | {"rows": rows}))
+            write_text(self.path(config), json.dumps(self._label(config, finished)))
         except OSError as error:
             raise ReproError(
                 f"a finished cell cannot be kept in {self.folder} ({error.strerror}); the cells kept so far are: make "
                 "room, or set REPRO_CACHE to a folder that has it, and run again"
             ) from None
 
-    def _label(self, config: Config, rows: Rows) -> dict[str, Any]:
-        """What a finished cell says of itself: a file that was copied from another, or edited, says otherwise."""
-        text = json.dumps([self.name, config, rows], sort_keys=True)
-        return {"cell": self.name, "config": config, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    def _label(self, config: Config, finished: Finished) -> dict[str, Any]:
+        """A finished cell and what it says of itself: a file copied from another, or edited, says otherwise."""
+        said = {"cell": self.name, "config": config, **finished._asdict()}
+        return {"sha256": hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest(), **said}
+
+
+def _gpu(config: Config) -> str:
+    """Name of the graphics processor that a configuration asks for: another one computes other digits."""
+    device = str(config.get("device", ""))
+    return str(sys.modules["torch"].cuda.get_device_name(device)) if device.startswith("cuda") else ""

@@ -9,14 +9,17 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from repro.workflow.project import Project, ReproError, first_fault, read_toml
+from repro.workflow.files import first_fault, read_toml
+from repro.workflow.project import Project, ReproError
 
 Profile = Literal["smoke", "laptop", "paper"]
 Bounds = tuple[float, float]
+Checked = TypeVar("Checked", bound=BaseModel)
 
 
 class Verdict(StrEnum):
@@ -26,6 +29,7 @@ class Verdict(StrEnum):
     NOT_REPRODUCED = "not reproduced"
     INCONCLUSIVE = "inconclusive"
     PARTIAL = "partial"
+    WITHHELD = "withheld"  # a precondition failed, so that nothing can be said
 
 
 class _Strict(BaseModel):
@@ -88,11 +92,13 @@ class Criterion(_Strict):
     def judge(self, interval: Bounds, withheld: str = "") -> Verdict:
         """Reproduced if the whole interval lies inside the region, not reproduced if disjoint, else inconclusive.
 
-        An interval with a NaN end (one unit, or a statistic that could not be formed) is inconclusive, and so is a part
-        whose verdict is withheld for a reason.
+        An interval with a NaN end (one unit, or a statistic that could not be formed) is inconclusive. A part whose
+        precondition failed is withheld.
         """
         low, high = interval
-        if withheld or math.isnan(low) or math.isnan(high):
+        if withheld:
+            return Verdict.WITHHELD
+        if math.isnan(low) or math.isnan(high):
             return Verdict.INCONCLUSIVE
         above_lower = low > self.lower if self.above is not None else low >= self.lower
         below_upper = high < self.upper if self.below is not None else high <= self.upper
@@ -101,6 +107,26 @@ class Criterion(_Strict):
         short = high <= self.lower if self.above is not None else high < self.lower
         beyond = low >= self.upper if self.below is not None else low > self.upper
         return Verdict.NOT_REPRODUCED if short or beyond else Verdict.INCONCLUSIVE
+
+
+def shown(value: float | None, ends: Sequence[float] = ()) -> str:
+    """A number in three digits, or in as many more as it takes to show on which side of each end it lies.
+
+    >>> shown(1.0004, [1.0])
+    '1.0004'
+    """
+    if value is None or math.isnan(value):
+        return "undefined"
+    texts = (f"{value:.{digits}g}" for digits in range(3, 18))
+    return next(t for t in texts if all((float(t) > end, float(t) < end) == (value > end, value < end) for end in ends))
+
+
+def shown_with_interval(claim: "Claim", measured: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Estimate and ends of the interval of a recorded measurement, so that their sides of the region can be seen."""
+    part = claim.part_or_none(measured["part"])
+    ends = [end for end in (part.criterion.lower, part.criterion.upper) if math.isfinite(end)] if part else []
+    estimate, low, high = (shown(value, ends) for value in (measured["estimate"], *measured["interval"]))
+    return estimate, low, high
 
 
 class Part(_Strict):
@@ -131,9 +157,15 @@ class Claim(_Strict):
     kind: Literal["value", "exponent", "ordering", "trend", "identity"]
     statistic: str
     unit: str
+    axis: str  # the statistic in a few words, as a figure writes it at its axis
     declared: date
     deviations: tuple[str, ...] = ()
-    history: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()  # earlier criteria and verdicts, and why they changed
+    scale: dict[Profile, str] = {}  # how far below the paper's scale each profile is
+    pilot: str = ""  # what of this was seen before the criterion was written, and where
+    looks: tuple[Annotated[int, Field(ge=2)], ...] = ()  # units at which it may be measured
+    budget: Annotated[float, Field(gt=0)] | None = None  # CPU hours, after which it stays inconclusive
+    second_look: str = ""  # of what did not reproduce: unit check, positive control, second implementation
     part: tuple[Part, ...]
 
     @model_validator(mode="before")
@@ -152,13 +184,29 @@ class Claim(_Strict):
             raise ValueError("has no part")
         if len(set(names)) < len(names) or (len(names) > 1 and "" in names):
             raise ValueError(f"its parts need different names, got {names}")
+        if list(self.looks) != sorted(set(self.looks)):
+            raise ValueError(f"looks: expected increasing numbers of units, got {list(self.looks)}")
         return self
+
+    @property
+    def paper(self) -> str:
+        """Key of the paper that it is about."""
+        return self.id.partition(".")[0]
+
+    @property
+    def name(self) -> str:
+        """Its name within the paper."""
+        return self.id.partition(".")[2]
+
+    def part_or_none(self, name: str) -> Part | None:
+        """The part called `name`, None where there is none."""
+        return next((part for part in self.part if part.name == name), None)
 
     def find_part(self, name: str) -> Part:
         """The part called `name`; ReproError lists the parts there are."""
-        for part in self.part:
-            if part.name == name:
-                return part
+        part = self.part_or_none(name)
+        if part is not None:
+            return part
         raise ReproError(f"claim {self.id} has no part {name!r}; it has: {[part.name for part in self.part]}")
 
     def expected_parts(self, profile: str) -> list[str]:
@@ -167,12 +215,19 @@ class Claim(_Strict):
 
 
 def combine(verdicts: Sequence[Verdict]) -> Verdict:
-    """Verdict of a claim from its parts: the common one; partial if only some are reproduced; else inconclusive."""
-    if not verdicts:
-        return Verdict.INCONCLUSIVE
-    if len(set(verdicts)) == 1:
-        return verdicts[0]
-    return Verdict.PARTIAL if Verdict.REPRODUCED in verdicts else Verdict.INCONCLUSIVE
+    """Verdict of a claim, a conjunction of its parts.
+
+    All reproduced: reproduced. Any not reproduced: not reproduced, or partial where others are reproduced. Else
+    inconclusive. Parts that are withheld say nothing, and are shown beside the verdict.
+    """
+    judged = {verdict for verdict in verdicts if verdict is not Verdict.WITHHELD}
+    if not judged:
+        return Verdict.WITHHELD if verdicts else Verdict.INCONCLUSIVE
+    if judged == {Verdict.REPRODUCED}:
+        return Verdict.REPRODUCED
+    if Verdict.NOT_REPRODUCED in judged:
+        return Verdict.PARTIAL if Verdict.REPRODUCED in judged else Verdict.NOT_REPRODUCED
+    return Verdict.INCONCLUSIVE
 
 
 def combine_parts(registry: Iterable[str], parts: Sequence[tuple[str, Verdict]]) -> dict[str, Verdict]:
@@ -214,37 +269,69 @@ def band_misses(part: Part, profile: str, numbers: Mapping[str, float]) -> list[
     ]
 
 
+class Paper(_Strict):
+    """The head of a registry: what a folder of claims is about."""
+
+    key: str
+    title: str
+    authors: str
+    arxiv: str
+    also: tuple[str, ...] = ()  # further papers that it draws on
+    read: str  # what of it was read
+    here: str  # what of it is replicated, in a few words
+    pilot: str = ""  # what had been seen when the criteria were written
+    deviations: tuple[str, ...] = ()  # common to all its claims
+    scale: dict[str, dict[Profile, str]] = {}  # by notebook: how far below the paper's scale each profile is
+
+
 def load(project: Project) -> dict[str, Claim]:
-    """The registry, checked: claims by id, in the order of the file.
+    """The registry, checked: claims by id, in the order of the files.
 
     Raises ReproError that names the file, the claim and the field on an unknown or missing field, a criterion
-    without a region, a duplicate id or a notebook that does not exist.
+    without a region, a duplicate id, an id of another paper, or a notebook that does not exist.
     """
-    path = project.claims
-    registry = read_toml(path, project.shown(path))
-    entries = registry.pop("claim", None)
-    if registry or not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
-        found = ", ".join(registry) or f"claim = {str(entries)[:40]}"
-        raise ReproError(f"{project.shown(path)}: expected claims, each under a line [[claim]], found {found}")
     claims: dict[str, Claim] = {}
-    for number, entry in enumerate(entries, start=1):
-        where = f"{project.shown(path)}: claim {entry.get('id', f'number {number}')}"
-        claim = _validated(entry, where)
-        if claim.id in claims:
-            raise ReproError(f"{where}: this id is declared twice")
-        if not (project.notebooks / f"{claim.notebook}.ipynb").is_file():
-            raise ReproError(f"{where}: notebook {claim.notebook!r} is not in {project.shown(project.notebooks)}/")
-        claims[claim.id] = claim
+    for path in project.registries:
+        paper, entries = _read(project, path)
+        for number, entry in enumerate(entries, start=1):
+            where = f"{project.shown(path)}: claim {entry.get('id', f'number {number}')}"
+            common = {"scale": paper.scale.get(str(entry.get("notebook")), {}), "pilot": paper.pilot}
+            claim = _validated(Claim, common | entry, where)
+            if claim.id in claims:
+                raise ReproError(f"{where}: this id is declared twice")
+            if claim.paper != paper.key:
+                raise ReproError(f"{where}: an id in this file begins with {paper.key}.")
+            if not (project.notebooks / f"{claim.notebook}.ipynb").is_file():
+                raise ReproError(f"{where}: notebook {claim.notebook!r} is not in {project.shown(project.notebooks)}/")
+            claims[claim.id] = claim
     return claims
 
 
-def _validated(entry: dict, where: str) -> Claim:
-    if "criterion" not in entry and "part" not in entry:
+def papers(project: Project) -> list[Paper]:
+    """The papers of the registry, in the order of their folders."""
+    return [_read(project, path)[0] for path in project.registries]
+
+
+def _read(project: Project, path: Path) -> tuple[Paper, list[dict]]:
+    """Head and claims of one paper's registry; the claims not checked yet."""
+    where = project.shown(path)
+    registry = read_toml(path, where)
+    head, entries = registry.pop("paper", None), registry.pop("claim", None)
+    if registry or not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        found = ", ".join(registry) or f"claim = {str(entries)[:40]}"
+        raise ReproError(f"{where}: expected claims, each under a line [[claim]], found {found}")
+    if not isinstance(head, dict):
+        raise ReproError(f"{where}: expected the paper's title and the like under a line [paper]")
+    return _validated(Paper, {"key": path.parent.name} | head, f"{where}: paper"), entries
+
+
+def _validated(kind: type[Checked], entry: dict, where: str) -> Checked:
+    if kind is Claim and "criterion" not in entry and "part" not in entry:
         raise ReproError(f"{where}: no criterion; a claim states what would count as reproduced before it is run")
-    if "part" in entry and "criterion" in entry:
+    if kind is Claim and "part" in entry and "criterion" in entry:
         raise ReproError(f"{where}: a claim with parts states its criteria in them")
     try:
-        return Claim.model_validate(entry)
+        return kind.model_validate(entry)
     except ValidationError as error:
         words = {"extra_forbidden": "unknown field", "missing": "missing field"}
         raise ReproError(f"{where}: {first_fault(error, words)}") from None

@@ -1,4 +1,4 @@
-"""The `repro` command: list, run, exec, verify, report, data."""
+"""The `repro` command: list, run, exec, verify, redraw, report, data."""
 
 import io
 import os
@@ -79,13 +79,12 @@ def list_claims() -> None:
     \b
     repro list
     """
-    from repro.workflow import report, runner
+    from repro.workflow import display, report
 
-    table = Table("claim", "where", "notebook", "last verdict", "profile", box=None, pad_edge=False)
+    table = Table("claim", "where", "notebook", "last verdict", "scale", box=None, pad_edge=False)
     for shown in report.entries(Project.find()):
-        runner.add_row(
-            table, shown.claim.id, shown.claim.source, shown.claim.notebook, shown.verdict, shown.profile or "-"
-        )
+        verdict = "; ".join(filter(None, [shown.verdict, shown.withheld]))
+        display.add_row(table, shown.claim.id, shown.claim.source, shown.claim.notebook, verdict, shown.scale or "-")
     console = _console()
     if console.is_terminal:
         console.print(table)
@@ -169,16 +168,16 @@ def run_notebooks(
     repro run compression_exponents --set seeds=4 --set train_sizes=[64,256] --set workers=2
     repro run --profile paper --jobs 2 --cluster tcp://head:8786
     """
-    from repro.workflow import runner
+    from repro.workflow import display, plans, runner
 
     project = Project.find()
-    plans = runner.make_plans(project, notebooks, profile, parse_settings(settings), out)
+    planned = plans.make_plans(project, notebooks, profile, parse_settings(settings), out)
     spread = _cluster(cluster, cluster_wait)
     cell, notebook = runner.LIMITS[profile]
     limits = runner.Limits(cell_timeout or cell, timeout or notebook)
     console = _console()
-    outcomes = runner.run(project, plans, console, jobs=jobs, force=force, limits=limits, cluster=spread)
-    for line in runner.summary(outcomes):
+    outcomes = runner.run(project, planned, console, jobs=jobs, force=force, limits=limits, cluster=spread)
+    for line in display.summary(project, outcomes):
         console.print(line)
     if any(outcome.state == "failed" for outcome in outcomes):
         sys.exit(1)
@@ -252,6 +251,26 @@ def verify_results(notebooks: tuple[str, ...], profile: str, against: str) -> No
             click.echo(f"  not compared, having no telling interval: {', '.join(found.not_compared)}")
     if any(found.differences for found in report.values()):
         sys.exit(1)
+
+
+@main.command("redraw")
+@click.argument("notebooks", nargs=-1, metavar="[NOTEBOOK]...")
+@_option_profile()
+@_clear_errors
+def redraw_figures(notebooks: tuple[str, ...], profile: str) -> None:
+    """Draw the figures of finished runs again from the CSVs beside them, and judge again; no cell is run.
+
+    For a change to how a figure looks, or to the registry: no estimate and no interval moves. A figure whose function
+    now draws other columns than its table has is refused: then run its notebook.
+
+    \b
+    repro redraw && git diff --stat figures
+    repro redraw compression_exponents --profile paper
+    """
+    from repro.workflow import figures
+
+    for notebook, changes in figures.redraw(Project.find(), notebooks, profile).items():
+        click.echo(f"{notebook} ({profile}): {'nothing changed' if not changes else ', '.join(changes)}")
 
 
 @main.command("report")

@@ -2,8 +2,7 @@
 
 papermill's own bookkeeping calls a run complete after a dead kernel, so success is judged here: no exception, every
 code cell executed, and the results record of this very run in place. Exit status 0 or 1. The reason of a failure goes
-to the file descriptor FD, as one message, for a full disk could not take it. Beside run.json, the file `cell` holds
-the number of the cell that runs, by which the runner holds it to its limit.
+to the file descriptor FD, as one message, for a full disk could not take it.
 """
 
 import json
@@ -21,8 +20,10 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
-from repro.workflow.progress import PROGRESS_VARIABLE
-from repro.workflow.project import LONGEST_REASON, ReproError, end_with_parent, write_text
+from repro.workflow.files import write_text
+from repro.workflow.process import end_with_parent
+from repro.workflow.progress import tell_cell
+from repro.workflow.project import LONGEST_REASON, ReproError
 from repro.workflow.results import load_results
 
 NOTEBOOK = "notebook.ipynb"
@@ -52,7 +53,7 @@ class LocalKernelManager(AsyncKernelManager):  # type: ignore[misc]
 def execute(run: dict[str, Any]) -> None:
     """Run the notebook that `run` describes; ReproError says what went wrong."""
     output = Path(run["context"]["staging"]) / NOTEBOOK
-    stage = _Stage(Path(os.environ[PROGRESS_VARIABLE]))
+    stage = _Stage()
     try:
         notebook = papermill.execute_notebook(
             _literal(run["notebook"]),
@@ -87,8 +88,8 @@ def _literal(path: str) -> str:
 class _Stage:
     """Tells the runner which cell is running, under the heading above it."""
 
-    def __init__(self, file: Path) -> None:
-        self.file, self.heading, self.cell = file, "", 0
+    def __init__(self) -> None:
+        self.heading, self.cell = "", 0
 
     def start(self, cell: Any, cell_index: int) -> None:
         self.cell = cell_index + 1
@@ -96,8 +97,7 @@ class _Stage:
             headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
             self.heading = headings[-1] if headings else self.heading
         else:
-            write_text(self.file, f"cell {self.cell}: {self.heading}" if self.heading else f"cell {self.cell}")
-            write_text(self.file.with_name("cell"), str(self.cell))
+            tell_cell(self.cell, self.heading)
 
 
 def _strip(path: Path, run: dict[str, Any]) -> None:

@@ -19,7 +19,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
-from repro.workflow.project import Project, ReproError, first_fault, read_toml
+from repro.workflow.files import first_fault, read_toml
+from repro.workflow.project import Project, ReproError
 
 PROFILES = ("smoke", "laptop", "paper")
 DEFAULT_PROFILE = "laptop"  # its values stand in the notebooks themselves

@@ -1,4 +1,7 @@
-"""How far a long piece of work is: for the runner a small file beside its description, elsewhere a progress bar."""
+"""How far a long piece of work is: told to the runner through small files in one folder, elsewhere by a progress bar.
+
+Every name by which the two sides find one another is here.
+"""
 
 import os
 import sys
@@ -9,19 +12,64 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from repro.workflow.project import write_text
+from repro.workflow.files import write_text
 
-PROGRESS_VARIABLE = "REPRO_PROGRESS"  # file where the runner reads how far the sweep is
+PROGRESS_VARIABLE = "REPRO_PROGRESS"  # the folder, set by the runner for the notebook it starts
+STAGE = "stage"  # what the notebook is at
+CELL = "cell"  # the number of the notebook cell that runs
+NOTES = "notes"  # lines that it wanted said
+
+
+def _folder() -> Path | None:
+    folder = os.environ.get(PROGRESS_VARIABLE)
+    return Path(folder) if folder else None
 
 
 def tell(text: str) -> None:
     """Say something to whoever runs this: a line of the runner's, or of the console."""
-    progress = os.environ.get(PROGRESS_VARIABLE)
-    if not progress:
+    folder = _folder()
+    if folder is None:
         tqdm.write(text, file=sys.stderr)  # beside a bar, not into it
         return
-    with Path(progress).with_suffix(".notes").open("a", encoding="utf-8") as notes:
+    with (folder / NOTES).open("a", encoding="utf-8") as notes:
         notes.write(text.replace("\n", "\n  ") + "\n")
+
+
+def tell_cell(number: int, heading: str) -> None:
+    """Tell the runner which cell of the notebook is running, under the heading above it."""
+    folder = _folder()
+    if folder is not None:
+        write_text(folder / STAGE, f"cell {number}: {heading}" if heading else f"cell {number}")
+        write_text(folder / CELL, str(number))
+
+
+class Listener:
+    """The runner's side."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.notes_read = folder, 0
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    @property
+    def stage(self) -> str:
+        """What the notebook is at, as it says itself."""
+        return self._read(STAGE) or "starting the kernel"
+
+    @property
+    def cell(self) -> str:
+        """The number of the cell that runs, nothing before the first."""
+        return self._read(CELL)
+
+    def notes(self) -> list[str]:
+        """Lines that the notebook wanted said since the last call."""
+        lines = self._read(NOTES).splitlines()
+        new, self.notes_read = lines[self.notes_read :], len(lines)
+        return new
 
 
 @dataclass
@@ -36,8 +84,8 @@ class Progress(AbstractContextManager):
     paid: float = 0.0
 
     def __post_init__(self) -> None:
-        self.file = os.environ.get(PROGRESS_VARIABLE)
-        self.bar = None if self.file else tqdm(total=len(self.costs), desc=self.label, disable=not self.costs)
+        self.folder = _folder()
+        self.bar = None if self.folder else tqdm(total=len(self.costs), desc=self.label, disable=not self.costs)
         self.show()
 
     def advance(self, cost: float) -> None:
@@ -58,8 +106,8 @@ class Progress(AbstractContextManager):
 
     def show(self) -> None:
         """Write it where the runner looks."""
-        if self.file and self.costs:
-            write_text(Path(self.file), f"{self.label} {self.done}/{len(self.costs)} {self.text()}".strip())
+        if self.folder and self.costs:
+            write_text(self.folder / STAGE, f"{self.label} {self.done}/{len(self.costs)} {self.text()}".strip())
 
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:

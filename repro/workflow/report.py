@@ -1,5 +1,6 @@
-"""Results into one page, figures/index.html, and the verdict table between the README's markers."""
+"""Results into one page, figures/index.html, and the tables between the README's markers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,10 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from repro.workflow import claims
 from repro.workflow.arithmetic import UNPINNED
 from repro.workflow.claims import Claim
+from repro.workflow.files import read_text, write_text
 from repro.workflow.parameters import DEFAULT_PROFILE
-from repro.workflow.project import Project, ReproError, between_markers, read_text, write_text
-from repro.workflow.record import restore_all
+from repro.workflow.project import Project, ReproError
+from repro.workflow.publish import restore_all
 from repro.workflow.results import check_results, is_pinned, load_results
 from repro.workflow.verify import Folder
 
@@ -32,6 +34,7 @@ class Row:
     reason: str
     verdict: str
     withheld: str
+    method: str  # of the interval
     bands: list[str]  # what lies outside its band, and why where the registry says so
 
 
@@ -47,8 +50,14 @@ class Entry:
 
     @property
     def scale(self) -> str:
-        """The profile that judged the claim, and whether other machines get its numbers to the last digit."""
-        return self.profile if self.pinned else f"{self.profile}, {UNPINNED}"
+        """The profile that judged the claim, whether other machines get its numbers to the last digit, and its size."""
+        words = dict(self.claim.scale).get(self.profile, "")  # type: ignore[call-overload]
+        return f"{self.profile}{'' if self.pinned else f', {UNPINNED}'}{f': {words}' if words else ''}"
+
+    @property
+    def withheld(self) -> str:
+        """The parts that nothing can be said of, each with its reason."""
+        return "; ".join(f"{row.part or 'this'} withheld: {row.withheld}" for row in self.rows if row.withheld)
 
 
 @dataclass(frozen=True)
@@ -111,24 +120,21 @@ def _row(claim: Claim, part: str, measured: dict[str, Any] | None, profile: str 
     declared = claim.find_part(part)
     criterion = declared.criterion
     if measured is None:
-        return Row(part, "", "", "", str(criterion), criterion.reason, NOT_RUN, "", [])
-    low, high = measured["interval"]
+        return Row(part, "", "", "", str(criterion), criterion.reason, NOT_RUN, "", "", [])
+    estimate, low, high = (number.replace("-", "−") for number in claims.shown_with_interval(claim, measured))
     reasons = [reason for missed, reason in declared.band_missed.items() if missed == profile]
     return Row(
         part,
-        _number(measured["estimate"]),
-        f"[{_number(low)}, {_number(high)}]",
+        estimate,
+        f"[{low}, {high}]",
         str(measured["n"]),
         measured["criterion"],
         criterion.reason,
         measured["verdict"],
         measured["withheld"],
+        measured["method"],
         [*measured["band_misses"], *reasons],
     )
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.3g}".replace("-", "−")
 
 
 def entries(project: Project) -> list[Entry]:
@@ -166,7 +172,7 @@ def verdict_table(entries: Iterable[Entry]) -> str:
         for number, row in enumerate(shown.rows):
             name = f"`{shown.claim.id}` ({shown.scale or NOT_RUN})" if number == 0 else ""
             estimate = f"{row.estimate} {row.interval}".strip()
-            verdict = row.verdict
+            verdict = f"{row.verdict}: {row.withheld}" if row.withheld else row.verdict
             if number == 0 and len(shown.rows) > 1:
                 name += f" **{shown.verdict}**"
             cells = (name, row.part, estimate, row.n, row.criterion, verdict)
@@ -174,8 +180,18 @@ def verdict_table(entries: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
+def paper_table(project: Project) -> str:
+    """The README's list of papers in Markdown: what each is, what of it was read and what is replicated."""
+    lines = ["| key | paper | what of it was read | replicated here |", "|---|---|---|---|"]
+    for paper in claims.papers(project):
+        others = "".join(f"; arXiv {number}" for number in paper.also)
+        cited = f"{paper.authors}, *{paper.title}*, arXiv {paper.arxiv}{others}"
+        lines.append(f"| {paper.key} | {cited} | {paper.read} | {paper.here} |")
+    return "\n".join(lines)
+
+
 def write(project: Project) -> list[Path]:
-    """Write figures/index.html and the README's table; returns what was written."""
+    """Write figures/index.html and the README's tables; returns what was written."""
     environment = Environment(
         loader=PackageLoader("repro.workflow", "."),
         autoescape=select_autoescape(["html", "j2"]),
@@ -183,12 +199,22 @@ def write(project: Project) -> list[Path]:
         lstrip_blocks=True,
     )
     judged = entries(project)
-    page = environment.get_template("report.html.j2").render(entries=judged, pages=pages(project))
-    index = project.figures / "index.html"
-    write_text(index, page)
+    page = environment.get_template("report.html.j2").render(
+        entries=judged, pages=pages(project), papers=claims.papers(project)
+    )
+    written = {project.figures / "index.html": page}
     readme = project.root / "README.md"
-    if not readme.is_file():
-        return [index]
-    text = read_text(readme, readme.name)
-    write_text(readme, between_markers(text, "verdicts", verdict_table(judged)))
-    return [index, readme]
+    if readme.is_file():
+        text = between_markers(read_text(readme, readme.name), "papers", paper_table(project))
+        written[readme] = between_markers(text, "verdicts", verdict_table(judged))
+    for path, text in written.items():
+        write_text(path, text)
+    return list(written)
+
+
+def between_markers(text: str, name: str, content: str) -> str:
+    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` replaced by `content`."""
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    if not pattern.search(text):
+        raise ReproError(f"no markers <!-- {name} --> ... <!-- /{name} --> to write between")
+    return pattern.sub(lambda match: f"{match[1]}{content}\n{match[2]}", text)

@@ -12,12 +12,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.workflow import claims
-from repro.workflow.project import ReproError, first_fault
+from repro.workflow.files import file_hash, first_fault, write_text
+from repro.workflow.project import ReproError
 
 RESULTS = "results.json"
 NOT_JUDGED = "not judged"  # what a smoke run says of every claim
 OWN_PROFILE = "own"  # a notebook run by hand: no profile was asked for
-
 FileName = Annotated[str, Field(pattern=r"^[^/\x00]+$")]  # of a file beside the record
 
 
@@ -31,6 +31,7 @@ class _Measured(_Shape):
     estimate: float | None
     interval: tuple[float | None, float | None]
     n: int
+    method: str
     values: dict[str, float | None]
     criterion: str
     verdict: str
@@ -43,16 +44,21 @@ class _File(_Shape):
     caption: str
 
 
+class _Figure(_File):
+    draw: str
+    options: dict[str, Any]
+
+
 class _Counts(_Shape):
-    finished: int
+    computed: int
     reused: int
-    failed: int
 
 
 class _Cost(_Shape):
     wall_seconds: float
     cpu_seconds: float
     peak_memory_bytes: float
+    cells_seconds: float | None
 
 
 class _Git(_Shape):
@@ -75,7 +81,7 @@ class _Record(_Shape):
     parameters: dict[str, Any]
     claims: dict[str, str]
     measurements: list[_Measured]
-    figures: list[_File]
+    figures: list[_Figure]
     files: list[_File] = []
     counts: _Counts
     provenance: _Provenance
@@ -149,34 +155,51 @@ def check_results(
         read: content of a file beside it, None where there is none.
         registry: every claim by id.
     """
-    for name, sha in results["outputs"].items():
-        content = read(name)
-        if content is None or hashlib.sha256(content).hexdigest() != sha:
-            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
+    check_files(results, read)
     smoke, judged = results["profile"] == "smoke", []
+    own = bool(results["own_parameters"]) or results["profile"] == OWN_PROFILE
     for measured in results["measurements"]:
-        verdict = _judge_again(measured, registry)
-        if measured["verdict"] != (NOT_JUDGED if smoke else verdict):
+        verdict = _judge_again(measured, registry, own)
+        if measured["verdict"] != (NOT_JUDGED if smoke or verdict is None else verdict):
             said = f"{full_name(measured)} is recorded as {measured['verdict']!r}"
-            raise ReproError(f"{said}, from its interval follows {str(verdict)!r}")
-        judged.append((measured["claim"], verdict))
+            raise ReproError(f"{said}, from its interval follows {str(verdict or NOT_JUDGED)!r}")
+        if verdict is not None:
+            judged.append((measured["claim"], verdict))
     follows = {} if smoke else claims.combine_parts(registry, judged)
     if results["claims"] != follows:
         raise ReproError(f"its verdicts are {results['claims']}, from its measurements follow {follows}")
-    if not results["own_parameters"] and results["profile"] != OWN_PROFILE:
+    if not own:
         parts = {(measured["claim"], measured["part"]) for measured in results["measurements"]}
         declared = claims.of_notebook(registry, results["notebook"])
         for identity, absent in claims.unmeasured(declared, results["profile"], parts).items():
             raise ReproError(f"{identity} {absent[0]}".strip() + " is not measured in it")
     _check_verdict_tables(results, read)
+    check_seal(results)
+
+
+def check_seal(results: Mapping[str, Any]) -> None:
+    """ReproError if a record was edited."""
     if results["seal"] != seal_of(results):
         raise ReproError(f"{RESULTS} was edited after the run")
 
 
-def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> claims.Verdict:
-    """What follows from a recorded interval by the criterion of the registry, which must be the recorded one."""
+def check_files(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:
+    """ReproError unless every file of a record is there as recorded."""
+    for name, sha in results["outputs"].items():
+        content = read(name)
+        if content is None or hashlib.sha256(content).hexdigest() != sha:
+            raise ReproError(f"{name} is {'missing' if content is None else 'not the file that was recorded'}")
+
+
+def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim], own: bool) -> claims.Verdict | None:
+    """What follows from a recorded interval by the criterion of the registry, which must be the recorded one.
+
+    None for a part that no criterion is declared for, in a run with parameters of the user's own.
+    """
     if measured["claim"] not in registry:
         raise ReproError(f"{measured['claim']} is not in the registry any more")
+    if own and not measured["criterion"] and registry[measured["claim"]].part_or_none(measured["part"]) is None:
+        return None
     criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
     if measured["criterion"] != str(criterion):
         raise ReproError(
@@ -194,7 +217,8 @@ def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], byte
         lacking = {"claim", "part", "estimate", "lower", "upper", "n", "verdict"} - set(table.columns)
         if lacking:
             raise ReproError(f"{name} has no column {min(lacking)}")
-        for row in table.fillna({"part": ""}).itertuples(index=False):
+        table["part"] = table["part"].astype(object).fillna("")  # an empty text reads as NaN
+        for row in table.itertuples(index=False):
             m = measured.get((row.claim, row.part))
             said = [m["estimate"], *m["interval"], m["n"], m["verdict"]] if m else [""] * 5
             drawn: list[Any] = [row.estimate, row.lower, row.upper, row.n, row.verdict]
@@ -210,6 +234,22 @@ def intact(folder: Path, results: Mapping[str, Any]) -> bool:
     )
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def save_results(folder: Path, results: Mapping[str, Any]) -> None:
+    """Write results.json with the SHA-256 of every other file in the folder, and its own seal."""
+    outputs = {
+        p.name: file_hash(p) for p in sorted(folder.iterdir()) if p.name != RESULTS and not p.name.startswith(".")
+    }
+    said = _finite({**results, "outputs": outputs})
+    text = json.dumps(said | {"seal": seal_of(said)}, indent=1, allow_nan=False, ensure_ascii=False)
+    write_text(folder / RESULTS, text + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN or infinity: they become null."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

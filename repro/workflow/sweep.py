@@ -2,11 +2,11 @@
 
     nets = sweep.run(learning_curve_cell, grid, workers=2)
     nets.frame          # all rows, in the order of the grid
-    nets.counts         # cells finished now and taken from the cache
+    nets.counts         # cells finished now and taken from the cache, and what they cost
 
-Each finished cell is one file, named by the hash of the function, its parameters, and the code and arithmetic that can
-change its result, written by rename: an interrupted sweep goes on where it stopped, and a change to a plot, a report or
-a notebook's text recomputes nothing.
+Each row holds the scalars of its configuration too. Each finished cell is one file, named by the hash of the function,
+its parameters, and the code and arithmetic that can change its result, written by rename: an interrupted sweep goes on
+where it stopped, and a change to a plot, a report or a notebook's text recomputes nothing.
 """
 
 import inspect
@@ -22,16 +22,20 @@ import numpy as np
 import pandas as pd
 
 from repro.workflow import cluster
-from repro.workflow.cells import Cell, Config, Done, Proof, Store, compute, plain_config
+from repro.workflow.cells import Cell, Config, Done, Finished, Proof, Store, compute, plain_config
 from repro.workflow.progress import Progress
 from repro.workflow.project import Project, ReproError
 
 
 class Counts(NamedTuple):
-    """Cells of a sweep: computed now and taken from the cache."""
+    """Cells of a sweep: computed now, taken from the cache, and the seconds that all of them took when they were."""
 
     computed: int
     reused: int
+    seconds: float
+
+    def __add__(self, other: "Counts") -> "Counts":  # type: ignore[override]
+        return Counts(self.computed + other.computed, self.reused + other.reused, self.seconds + other.seconds)
 
 
 class Sweep(NamedTuple):
@@ -77,11 +81,11 @@ def run(
     """
     if workers < 1:
         raise ReproError(f"workers: got {workers}, expected at least 1")
-    plain = [plain_config(config) for config in configs]
+    plain = [_on_device(cell, plain_config(config)) for config in configs]
     proof = Proof.of(cell)
     store = Store(cell, cache or Project.find().cache / "cells", proof)
     found = {index: store.load(config) for index, config in enumerate(plain)}
-    missing = sorted((i for i, rows in found.items() if rows is None), key=lambda i: -cost(plain[i]))
+    missing = sorted((i for i, finished in found.items() if finished is None), key=lambda i: -cost(plain[i]))
     progress = Progress(cell.__name__, [cost(plain[i]) for i in missing], reused=len(plain) - len(missing))
     failures = []
     with progress:
@@ -91,8 +95,8 @@ def run(
             if done.error:
                 failures.append((plain[done.index], done.error))
             else:
-                store.save(plain[done.index], done.rows)
-                found[done.index] = done.rows
+                found[done.index] = finished = Finished(done.rows, done.seconds, done.machine)
+                store.save(plain[done.index], finished)
             progress.advance(cost(plain[done.index]))
     if failures:
         config, error = failures[0]
@@ -100,9 +104,20 @@ def run(
             f"{len(failures)} of {len(plain)} cells of {cell.__name__} failed (the others are kept). "
             f"First: {config}\n{error}"
         )
-    scalars = [_scalars(cell, config) for config in plain]
-    frame = pd.DataFrame([given | row for index, given in enumerate(scalars) for row in found[index] or []])
-    return Sweep(frame, Counts(computed=len(missing), reused=len(plain) - len(missing)))
+    finished_cells = [(_scalars(cell, plain[index]), kept) for index, kept in sorted(found.items()) if kept]
+    frame = pd.DataFrame([given | row for given, kept in finished_cells for row in kept.rows])
+    seconds = sum(kept.seconds for _, kept in finished_cells)
+    return Sweep(frame, Counts(len(missing), len(plain) - len(missing), seconds))
+
+
+def _on_device(cell: Cell, config: Config) -> Config:
+    """A configuration that says where it is computed, for one device computes other digits than another."""
+    parameter = inspect.signature(cell).parameters.get("device")
+    if parameter is None or config.get("device", parameter.default) != "auto":
+        return config
+    from repro.device import resolve_device
+
+    return config | {"device": str(resolve_device("auto"))}
 
 
 def _scalars(cell: Cell, config: Config) -> Config:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from repro.workflow import arithmetic, claims
 from repro.workflow.project import Project, ReproError
-from repro.workflow.record import restore_all
+from repro.workflow.publish import restore_all
 from repro.workflow.results import RESULTS, check_results, full_name, is_pinned, parse_results, parse_table
 
 TOLERANCE = 1e-9  # relative, between two runs on the pinned arithmetic

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from conftest import CLAIMS
 
 from repro.workflow import claims
 from repro.workflow.claims import Criterion, Part, Verdict, band_misses, combine
@@ -10,6 +11,7 @@ from repro.workflow.project import PACKAGE, Project, ReproError
 
 STEP = 1e-9  # to either side of a boundary
 YES, NO, OPEN = Verdict.REPRODUCED, Verdict.NOT_REPRODUCED, Verdict.INCONCLUSIVE
+WITHHELD = Verdict.WITHHELD
 
 
 def criterion(**region: float) -> Criterion:
@@ -63,8 +65,13 @@ def test_verdict_at_every_boundary(region, interval, verdict):
         ([NO, NO], NO),
         ([OPEN, OPEN], OPEN),
         ([YES, NO], Verdict.PARTIAL),
-        ([YES, OPEN], Verdict.PARTIAL),
-        ([NO, OPEN], OPEN),
+        ([YES, OPEN], OPEN),
+        ([NO, OPEN], NO),
+        ([YES, NO, OPEN], Verdict.PARTIAL),
+        ([YES, WITHHELD], YES),
+        ([NO, WITHHELD], NO),
+        ([OPEN, WITHHELD], OPEN),
+        ([WITHHELD, WITHHELD], WITHHELD),
         ([], OPEN),
     ],
 )
@@ -117,14 +124,18 @@ def test_the_registry_of_this_project_loads():
         ('kind = "exponent"', 'kind = "guess"', "claim toy.slope: kind: "),
         ('notebook = "toy"', 'notebook = "tay"', "claim toy.slope: notebook 'tay' is not in notebooks/"),
         ("[0.99, 1.01]", "[1.01, 0.99]", "claim toy.slope: part.0: band.laptop.estimate: [1.01, 0.99] is empty"),
-        ("[[claim]]", "[[claim", "repro/claims.toml: "),
+        ("[[claim]]", "[[claim", "repro/papers/toy/claims.toml: "),
+        ("toy.slope", "tay.slope", "claim tay.slope: an id in this file begins with toy."),
+        ("unit = ", "looks = [16, 8]\nunit = ", "looks: expected increasing numbers of units, got [16, 8]"),
+        ("[paper]", "[report]", "found report"),
+        ("authors = ", "# ", "paper: authors: missing field"),
     ],
 )  # fmt: skip
 def test_a_fault_of_the_registry_is_one_clear_error(toy, old, new, message):
     toy.claims.write_text(toy.claims.read_text().replace(old, new))
     with pytest.raises(ReproError) as error:
         claims.load(Project(toy.root))
-    assert str(error.value).startswith("repro/claims.toml: ") and message in str(error.value)
+    assert str(error.value).startswith("repro/papers/toy/claims.toml: ") and message in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -132,12 +143,12 @@ def test_a_fault_of_the_registry_is_one_clear_error(toy, old, new, message):
 )
 def test_a_registry_of_another_shape_is_one_clear_error(toy, content):
     toy.claims.write_bytes(content)
-    with pytest.raises(ReproError, match=r"^repro/claims\.toml: "):
+    with pytest.raises(ReproError, match=r"^repro/papers/toy/claims\.toml: "):
         claims.load(Project(toy.root))
 
 
 def test_an_id_declared_twice_is_refused(toy):
-    toy.claims.write_text(toy.claims.read_text() * 2)
+    toy.claims.write_text(CLAIMS + CLAIMS[CLAIMS.index("[[claim]]") :])
     with pytest.raises(ReproError, match=r"claim toy\.slope: this id is declared twice"):
         claims.load(Project(toy.root))
 
@@ -146,5 +157,5 @@ def test_the_command_shows_the_error_and_starts_nothing(toy):
     toy.claims.write_text(toy.claims.read_text().replace("criterion = ", "# "))
     run = toy.repro("run")
     assert run.returncode == 1
-    assert run.stderr.startswith("Error: repro/claims.toml: claim toy.slope: no criterion")
+    assert run.stderr.startswith("Error: repro/papers/toy/claims.toml: claim toy.slope: no criterion")
     assert "Traceback" not in run.stderr and not toy.results.exists()

@@ -3,6 +3,8 @@
 import functools
 import importlib
 import json
+import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -43,7 +45,9 @@ def edit(tmp_path):
 def forget(tmp_path):
     """As in a new process."""
     sys.modules.pop("user_cells", None)
-    code._imported.pop(tmp_path / "user_cells.py", None)
+    for name in [path for path in code._imported if path.parent == tmp_path]:
+        code._imported.pop(name)
+    code._reached_by.cache_clear()
     importlib.invalidate_caches()
 
 
@@ -79,14 +83,128 @@ def test_a_file_that_was_touched_or_edited_back_is_the_same(module, tmp_path):
     assert sweep.run(module.cell, NUMBERS, cache=tmp_path / "cells").counts.reused == 3
 
 
-def test_a_change_of_the_science_is_refused_and_one_of_a_plot_is_not(monkeypatch):
-    before = code.identity(square)
-    monkeypatch.setitem(code._imported, PACKAGE / "training" / "flow.py", "what it said at the import")
+def changed(path, old, new):
+    """What the package says with a word of one file replaced."""
+    source = code._imported[path].decode()
+    assert old in source
+    return {**code._imported, path: source.replace(old, new, 1).encode()}
+
+
+def keys(sources):
+    """The code of every cell of the papers, if their files said that."""
+    return {
+        file.stem: code.digest_of(code.closure([file], code.ROOTS, sources), sources)
+        for file in (PACKAGE / "papers" / f"{name}.py" for name in CELLS)
+    }
+
+
+CELLS = [f"compression/{name}" for name in ("exponents", "amplification", "kernels", "images")]
+CELLS += [f"ricci/{name}" for name in ("nets", "training")]
+NOW = keys(code._imported)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "invalidated"),
+    [
+        ("papers/compression/exponents_plots.py", "figure", "picture", []),
+        ("papers/ricci/grid.py", "0.003", "0.004", []),  # what cells cost
+        ("workflow/runner.py", "jobs", "tasks", []),
+        ("training/flow.py", '"""', '"""Other words. ', []),
+        ("training/flow.py", "import math", "import math  # a comment", []),
+        ("papers/ricci/study.py", "ARCHITECTURES", "WIDTHS", ["nets", "training"]),
+        ("papers/compression/stripe.py", "spawn", "children", ["exponents", "amplification", "kernels", "images"]),
+        ("training/svm.py", "import", "import os, ", ["exponents", "kernels", "images"]),
+        ("geometry/arrays.py", "as_array", "as_numbers", list(NOW)),  # two imports away from a cell, or three
+    ],
+)
+def test_a_change_invalidates_the_cells_that_can_reach_it_and_no_other(file, old, new, invalidated):
+    after = keys(changed(PACKAGE / file, old, new))
+    assert [name for name in NOW if after[name] != NOW[name]] == invalidated
+
+
+LOADED = """
+import importlib, json, os, sys
+import numba, sklearn.svm, torch  # once for all
+for name, cell, config in json.loads(sys.argv[1]):
+    if os.fork() == 0:
+        getattr(importlib.import_module(name), cell)(**config)
+        files = [m.__file__ for n, m in list(sys.modules.items()) if n.split(".")[0] == "repro"]
+        print(json.dumps([name, files]), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+STRIPE = {"dimension": 2, "train_size": 20, "seed": 0, "width": 20, "device": "cpu"}
+NETS = {"dataset": "A", "architecture": "narrow", "depth": 3, "nets": 1, "epochs": 1, "train_size": 40}
+RUNS = [
+    ("compression.exponents", "learning_curve_cell", {"regime": regime, **STRIPE, "test_size": 10})
+    for regime in ("feature", "lazy")
+]
+RUNS += [
+    ("compression.amplification", "one_neuron_cell", STRIPE),
+    ("compression.kernels", "kernel_cell", {**STRIPE, "test_size": 10, "permutations": 1}),
+    ("compression.images", "image_cell", {"dataset": "fashion-mnist-sample", "train_size": 20, "seed": 0, "width": 1}),
+    (
+        "ricci.nets",
+        "ensemble_cell",
+        {**NETS, "condition": "trained", "first_net": 0, "neighbours": [5], "test_size": 30},
+    ),
+    (
+        "ricci.training",
+        "training_cell",
+        {**NETS, "k": 5, "checkpoints": 1, "points": 20, "few_points": 10, "test_size": 20},
+    ),
+]
+
+
+def test_the_code_of_a_cell_holds_every_module_that_a_fresh_process_loads_to_run_it():
+    runs = [[f"repro.papers.{name}", *rest] for name, *rest in RUNS]
+    command = [sys.executable, "-c", LOADED, json.dumps(runs)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    loaded = [json.loads(line) for line in run.stdout.splitlines()]
+    assert [name for name, _ in loaded] == [name for name, *_ in runs]
+    for name, files in loaded:
+        reached = code.closure([PACKAGE.parent / f"{name.replace('.', '/')}.py"], code.ROOTS).values()
+        assert set(map(pathlib.Path, files)) <= set(reached), name
+
+
+def test_imports_are_followed_in_functions_in_packages_and_beside_the_cell(tmp_path):
+    files = {
+        "cells.py": "def cell():\n    from helpers import one\n    import torch\n",
+        "helpers/__init__.py": "from . import two",
+        "helpers/one.py": "from .three import x",
+        "helpers/two.py": "",
+        "helpers/three.py": "import repro.style",
+        "helpers/four.py": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    reached = set(code.closure([tmp_path / "cells.py"], {tmp_path: "", **code.ROOTS}))
+    mine = {"cells.py", *(f"helpers/{name}.py" for name in ("__init__", "one", "two", "three"))}
+    assert reached == mine | {"repro/__init__.py", "repro/style.py"}
+
+
+def test_a_helper_of_a_users_that_changes_is_refused(module, tmp_path):
+    (tmp_path / "user_helper.py").write_text("FACTOR = 1\n")
+    (tmp_path / "user_cells.py").write_text(CELL + "\nfrom user_helper import FACTOR\n")
+    forget(tmp_path)
+    cell = importlib.import_module("user_cells").cell
+    assert values(cell, tmp_path) == [1, 2, 3]
+    (tmp_path / "user_helper.py").write_text('"""Words."""\nFACTOR = 1  # and more words\n')
+    assert values(cell, tmp_path) == [1, 2, 3]
+    (tmp_path / "user_helper.py").write_text("FACTOR = 2\n")
+    with pytest.raises(ReproError, match=r"user_helper\.py has changed since it was imported"):
+        values(cell, tmp_path)
+    sys.modules.pop("user_helper")
+
+
+def test_a_change_of_the_science_is_refused(monkeypatch):
+    from repro.papers.compression.exponents import learning_curve_cell
+
+    flow = PACKAGE / "training" / "flow.py"
+    monkeypatch.setitem(code._imported, flow, code._imported[flow] + b"\nX = 1\n")
     with pytest.raises(ReproError, match=r"flow\.py has changed since it was imported"):
-        code.identity(square)
-    monkeypatch.setattr(code, "_digest", lambda path: code._imported[path])  # as if it had been imported
-    assert code.identity(square) != before
-    assert not [path for path in code._imported if path.is_relative_to(PACKAGE / "plots")]
+        code.identity(learning_curve_cell)
 
 
 def closure():

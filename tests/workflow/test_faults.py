@@ -19,6 +19,7 @@ from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
 from rich.console import Console
 
 from repro.workflow import runner
+from repro.workflow.plans import make_plans
 from repro.workflow.project import PACKAGE, Project
 from repro.workflow.runner import Limits
 
@@ -70,7 +71,7 @@ def test_a_wrong_profile_file_is_named(toy):
         ("1 / 0", "cell 5 raised ZeroDivisionError: division by zero"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "the kernel died in cell 5"),
         ("import sys; sys.exit(3)", "SystemExit"),
-        ("record.measure('toy.slop', estimate=1, interval=(1, 1), n=1)", "toy declares no claim 'toy.slop'"),
+        ("record.measure('slop', '', None)", "toy declares no claim 'slop'"),
         ("record.finish()", "toy.slope was not measured"),
     ],
 )
@@ -95,8 +96,8 @@ def test_a_limit_ends_the_cell_that_passes_it_and_leaves_the_earlier_results(don
     monkeypatch.chdir(done.root)  # where the cells of the toy notebook are
     monkeypatch.delenv("REPRO_CACHE", raising=False)
     project = Project(done.root)
-    plans = runner.make_plans(project, ["toy"], "laptop", {}, None)
-    (outcome,) = runner.run(project, plans, Console(quiet=True), force=True, limits=limits)
+    planned = make_plans(project, ["toy"], "laptop", {}, None)
+    (outcome,) = runner.run(project, planned, Console(quiet=True), force=True, limits=limits)
     assert outcome.state == "failed" and says in outcome.reason
     assert (done.root / ".repro" / "failed" / "laptop-toy.ipynb").is_file()
     assert done.content() == before
@@ -118,7 +119,7 @@ def test_a_notebook_without_a_record_has_reproduced_nothing(done):
 
 
 def test_code_that_changes_during_a_run_voids_it(done):
-    change = "open('repro/claims.toml', 'a').write('# changed\\n')"
+    change = "open('toy_plots.py', 'a').write('changed = 1\\n')"
     write_notebook(done.notebook, SETUP, SWEEP, change, FINISH)
     fails(done, "run", says="code, claims or locks changed while it ran")
 

@@ -27,7 +27,15 @@ def forgeries(results):
         return what, edited | {"seal": seal_of(edited)}  # by someone who knows how
 
     for i, measured in enumerate(results["measurements"]):
-        for verdict in {"reproduced", "not reproduced", "inconclusive", "partial", "splendid"} - {measured["verdict"]}:
+        for verdict in {
+            "reproduced",
+            "not reproduced",
+            "inconclusive",
+            "partial",
+            "withheld",
+            "not judged",
+            "splendid",
+        } - {measured["verdict"]}:
             yield forged(lambda r, i=i, v=verdict: r["measurements"][i].update(verdict=v), "verdict")
         yield forged(lambda r, i=i: r["measurements"][i].update(estimate=0.123), "estimate")
         yield forged(lambda r, i=i: r["measurements"][i].update(interval=[1e6, 2e6]), "interval")
@@ -88,7 +96,7 @@ def test_a_missing_file_is_named():
 
 @pytest.mark.parametrize("verdict", ["not reproduced", "splendid"])
 def test_a_typed_verdict_is_refused_wherever_it_would_be_shown(done, verdict):
-    (done.root / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
+    (done.root / "README.md").write_text("<!-- papers -->\n<!-- /papers -->\n<!-- verdicts -->\n<!-- /verdicts -->\n")
     done.commit("results")
     file = done.results / "results.json"
     results = json.loads(file.read_text())

@@ -15,14 +15,17 @@ from conftest import ToyProject
 from rich.console import Console
 from slow_cells import square
 
-from repro.workflow import cells, cli, parameters, record, runner, sweep
+from repro.workflow import cells, cli, parameters, progress, runner, sweep
 from repro.workflow.cells import Proof, Store
+from repro.workflow.display import Display
+from repro.workflow.plans import make_plans
 from repro.workflow.project import Project, ReproError
+from repro.workflow.publish import refuse_to_replace
 
 RESULTS = "figures/laptop/toy/results.json"
 TABLE = "figures/laptop/toy/values.csv"
 EDITABLE = (
-    "repro/claims.toml",
+    "repro/papers/toy/claims.toml",
     "notebooks/profiles/smoke.toml",
     "notebooks/toy.ipynb",
     "README.md",
@@ -61,7 +64,9 @@ def damages(content: bytes, seed: int = 0):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     project = ToyProject(tmp_path_factory.mktemp("fuzz"))
-    (project.root / "README.md").write_text("<!-- verdicts -->\n<!-- /verdicts -->\n")
+    (project.root / "README.md").write_text(
+        "<!-- papers -->\n<!-- /papers -->\n<!-- verdicts -->\n<!-- /verdicts -->\n"
+    )
     (project.root / "requirements").mkdir()
     (project.root / "requirements" / "a.lock").write_text("a==1\n")
     project.commit("all")
@@ -91,9 +96,9 @@ def command(*words):
 def plan(project):
     """What `repro run` looks at before it starts anything: (0, why it runs or not), or (1, the clear error)."""
     try:
-        runner.make_plans(project, ["toy"], "smoke", {}, None)
-        (laptop,) = runner.make_plans(project, ["toy"], "laptop", {}, None)
-        record.refuse_to_replace(laptop.target)
+        make_plans(project, ["toy"], "smoke", {}, None)
+        (laptop,) = make_plans(project, ["toy"], "laptop", {}, None)
+        refuse_to_replace(laptop.target)
         return 0, runner._last_run(project, laptop)[1]
     except ReproError as error:
         return 1, f"Error: {error}"
@@ -162,7 +167,7 @@ def test_no_byte_of_a_finished_cell_can_be_damaged_unseen(tmp_path, monkeypatch)
     store = Store(square, tmp_path, Proof.of(square))
     path = store.path(config)
     whole, right = path.read_bytes(), store.load(config)
-    assert len(rows) == len(right) == 2
+    assert len(rows) == len(right.rows) == 2
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         assert store.load(config) in (None, right)
@@ -173,13 +178,13 @@ def test_no_byte_of_a_finished_cell_can_be_damaged_unseen(tmp_path, monkeypatch)
 
 def test_what_a_child_writes_while_it_runs_may_be_damaged(project, monkeypatch):
     """Stage, notes, cell and reason are read while a run goes on: bytes of any kind end no run."""
-    (one,) = runner.make_plans(project, ["toy"], "smoke", {}, None)
+    (one,) = make_plans(project, ["toy"], "smoke", {}, None)
     running = runner._start(project, one, True, runner.Limits(60, 60), {})
     try:
         for content in SHAPES.values():
-            for name in ("stage", "stage.notes", "cell"):
+            for name in (progress.STAGE, progress.NOTES, progress.CELL):
                 (running.folder / name).write_bytes(content)
-            assert isinstance(running.stage, str) and isinstance(running.notes(), list)
+            assert isinstance(running.listener.stage, str) and isinstance(running.listener.notes(), list)
             assert isinstance(running._over_limit(), str)
     finally:
         running.stop()
@@ -187,10 +192,9 @@ def test_what_a_child_writes_while_it_runs_may_be_damaged(project, monkeypatch):
 
 
 def test_a_plain_console_shows_any_stage(project):
-    shown = runner._Display(Console(quiet=True))
+    shown = Display(Console(quiet=True))
     for stage in ("", " ", "[/b] [lazy]", "x" * 10_000):
-        running = type("Run", (), {"plan": type("Plan", (), {"notebook": "toy"}), "seconds": 1.0, "stage": stage})
-        shown.show([running])
+        shown.show([("toy", 1.0, stage)])
 
 
 def test_the_shapes_of_a_parameters_cell(project):

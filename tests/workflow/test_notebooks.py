@@ -63,7 +63,6 @@ RUNS = [(profile, name) for profile in ("laptop", "paper") for name in committed
 def test_committed_results_come_from_a_clean_commit_and_lie_in_their_bands(profile, name):
     results = json.loads((PROJECT.figures / profile / name / "results.json").read_text(encoding="utf-8"))
     assert results["provenance"]["git"]["dirty"] is False and results["own_parameters"] == []
-    assert results["counts"]["failed"] == 0
     assert [str(difference) for difference in verify.band_differences(claims.load(PROJECT), results)] == []
     layers = [(profile, parameters.profile_values(PROJECT, profile).get(name, {}))]
     resolved = parameters.resolve(parameters.read(PROJECT.notebook(name)), layers, name)

@@ -7,20 +7,22 @@ import sys
 
 import nbformat
 import pytest
-from conftest import FINISH, SETUP, SWEEP, ToyProject, write_notebook
+from conftest import CLAIMS, FINISH, PLOTS, SETUP, SWEEP, ToyProject, write_notebook
 
 from repro.workflow import execute as kernel
 from repro.workflow import runner
+from repro.workflow.plans import make_plans
 from repro.workflow.project import Project, ReproError
 
 
 def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
     run = toy.repro("run")
     assert run.returncode == 0, run.stdout
-    assert sorted(toy.content()) == ["notebook.ipynb", "results.json", "values.csv", "values.png", "values.svg"]
+    drawn = [f"{name}.{kind}" for name in ("values", "verdicts") for kind in ("csv", "png", "svg")]
+    assert sorted(toy.content()) == ["notebook.ipynb", "results.json", *drawn]
     results = json.loads(toy.content()["results.json"])
     assert (results["profile"], results["own_parameters"]) == ("laptop", [])
-    assert results["counts"] == {"started": 12, "finished": 12, "failed": 0, "reused": 0}
+    assert results["counts"] == {"computed": 12, "reused": 0}
     assert results["cost"]["cpu_seconds"] > 0 and results["cost"]["peak_memory_bytes"] > 2**24
     notebook = nbformat.reads(toy.content()["notebook.ipynb"].decode(), as_version=4)
     nbformat.validate(notebook)
@@ -54,22 +56,39 @@ def test_the_place_of_the_environment_changes_no_byte(tmp_path, monkeypatch):
     assert stripped("/checkout/.venv") == stripped("/opt/environment")
 
 
-def test_a_run_that_is_up_to_date_is_skipped_and_every_reason_is_told(toy):
+def test_a_run_that_is_up_to_date_is_skipped_and_every_reason_is_told(toy, monkeypatch):
     def says(*words):
         run = toy.repro("run", *words)
         assert run.returncode == 0, run.stdout
         return run.stdout.splitlines()[0]
 
+    def would(settings=None):
+        (plan,) = make_plans(Project(toy.root), ["toy"], "laptop", settings or {}, None)
+        return runner._last_run(Project(toy.root), plan)
+
     assert says() == "toy: runs: no finished run in the local cache"
     assert says().startswith("toy: skipped: nothing changed since the run of ")
-    assert says("--set", "workers=2").startswith("toy: skipped")  # how many workers changes no number
     assert says("--force") == "toy: runs: forced"
-    write_notebook(toy.notebook, SETUP, SWEEP, "1 + 1", FINISH)
-    assert says() == "toy: runs: changed since the last run: code cells"
-    toy.claims.write_text(toy.claims.read_text() + "# a comment\n")
-    assert says() == "toy: runs: changed since the last run: claims"
+    monkeypatch.delenv("REPRO_CACHE", raising=False)
+    same = [
+        lambda: (toy.root / "toy_plots.py").write_text(PLOTS + "# a comment\n"),
+        lambda: toy.claims.write_text(CLAIMS + "# a comment\n"),
+        lambda: (toy.root / "unrelated.py").write_text("1"),
+    ]
+    for change in same:
+        change()
+        assert would()[0]
+    assert would({"workers": 2})[0]  # how many workers changes no number
+    toy.claims.write_text(CLAIMS.replace("within = 0.1", "within = 0.2"))
+    assert would() == (False, "changed since the last run: claims")
+    toy.claims.write_text(CLAIMS)
+    (toy.root / "toy_plots.py").write_text(PLOTS.replace('"o"', '"x"'))
+    assert would() == (False, "changed since the last run: imported code")
+    (toy.root / "toy_plots.py").write_text(PLOTS)
     (toy.results / "values.png").unlink()
-    assert says() == "toy: runs: figures/laptop/toy is not what the last run left there"
+    assert would() == (False, "figures/laptop/toy is not what the last run left there")
+    write_notebook(toy.notebook, SETUP, SWEEP, "1 + 1", FINISH)
+    assert would() == (False, "changed since the last run: code cells")
 
 
 def test_committed_results_never_cause_a_skip(toy, tmp_path_factory):
@@ -129,7 +148,7 @@ def test_notebooks_side_by_side(toy):
 def test_another_checkout_than_the_commands_own_is_refused(toy):
     (toy.root / "repro" / "__init__.py").touch()
     with pytest.raises(ReproError, match=r"this command belongs to the checkout .*, but .* has a package of its own"):
-        runner.make_plans(Project(toy.root), ["toy"], "laptop", {}, None)
+        make_plans(Project(toy.root), ["toy"], "laptop", {}, None)
 
 
 def test_the_kernel_is_this_interpreter_whatever_kernels_are_installed(toy, tmp_path_factory):
@@ -182,14 +201,14 @@ def test_paths_and_names_are_words_and_nothing_else(tmp_path_factory):
     criterion = text.partition("CRITERION = ")[2].splitlines()[0]
     kept = [line for line in text.splitlines() if not line.startswith(("CRITERION", "band"))]
     toy.claims.write_text("\n".join(kept).replace("= CRITERION", f"= {criterion}") + "\n")
-    measured = FINISH.replace('"toy.slope",', '"toy.slope", part="[/b] [lazy]",').replace(
-        "estimate - 0.05", "float('nan')"
+    undefined = (
+        'found = slope(rows); found.lower = found.upper = float("nan"); record.measure("slope", "[/b] [lazy]", found)'
     )
-    write_notebook(toy.notebook, SETUP, SWEEP, measured.replace("estimate + 0.05", "float('nan')"))
+    write_notebook(toy.notebook, SETUP, SWEEP, FINISH.replace('record.measure("slope", "", slope(rows))', undefined))
     long = tmp_path_factory.mktemp("t" * 90)
     run = toy.repro("run", TMPDIR=str(long))
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "[/b] [lazy]" in run.stdout and "[nan, nan]" in run.stdout
+    assert "[/b] [lazy]" in run.stdout and "[undefined, undefined]" in run.stdout
     assert "[/b] [lazy]" in toy.repro("report").stdout + (toy.root / "figures" / "index.html").read_text()
 
 

@@ -11,7 +11,7 @@ from slow_cells import deadly, fragile, returning, square, threads
 
 from repro.workflow import cells, sweep
 from repro.workflow.project import ReproError
-from repro.workflow.sweep import Counts, grid
+from repro.workflow.sweep import grid
 
 
 def test_grid_is_the_product_of_its_axes_last_fastest():
@@ -40,14 +40,14 @@ def test_a_second_run_computes_nothing_and_reads_the_same(tmp_path):
     configs = grid(number=[1, 2, 3], log=str(log))
     first = sweep.run(square, configs, cache=tmp_path / "cells")
     second = sweep.run(square, configs, cache=tmp_path / "cells")
-    assert (first.counts, second.counts) == (Counts(3, 0), Counts(0, 3))
+    assert (first.counts[:2], second.counts[:2]) == ((3, 0), (0, 3))
     assert len(log.read_text().splitlines()) == 3
     pd.testing.assert_frame_equal(first.frame, second.frame, check_exact=True)
 
 
 def test_a_longer_grid_computes_only_what_is_new(tmp_path):
     sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
-    assert sweep.run(square, grid(number=[0, 1, 2, 3]), cache=tmp_path).counts == Counts(2, 2)
+    assert sweep.run(square, grid(number=[0, 1, 2, 3]), cache=tmp_path).counts[:2] == (2, 2)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_damaged_cell_is_told_and_computed_again(tmp_path, capsys, damage):
     assert damaged != file.read_text()
     file.write_text(damaged)
     again = sweep.run(square, grid(number=[1, 2]), cache=tmp_path)
-    assert again.counts == Counts(1, 1)
+    assert again.counts[:2] == (1, 1)
     pd.testing.assert_frame_equal(again.frame, first.frame, check_exact=True)
     assert f"{file.name} of slow_cells.square is damaged; this cell is computed again" in capsys.readouterr().err
-    assert sweep.run(square, grid(number=[1, 2]), cache=tmp_path).counts == Counts(0, 2)
+    assert sweep.run(square, grid(number=[1, 2]), cache=tmp_path).counts[:2] == (0, 2)
 
 
 def test_a_cell_in_the_place_of_another_is_told_and_computed_again(tmp_path, capsys):
@@ -84,7 +84,7 @@ def test_a_cell_in_the_place_of_another_is_told_and_computed_again(tmp_path, cap
     one.write_bytes(content[1])
     two.write_bytes(content[0])
     again = sweep.run(square, grid(number=[1, 2, 3]), cache=tmp_path)
-    assert again.counts == Counts(2, 1) and capsys.readouterr().err.count("is damaged") == 2
+    assert again.counts[:2] == (2, 1) and capsys.readouterr().err.count("is damaged") == 2
     pd.testing.assert_frame_equal(again.frame, first.frame, check_exact=True)
 
 
