@@ -10,6 +10,7 @@ import pandas as pd
 
 from repro.data.synthetic import STRIPE
 from repro.stats import estimate as stats
+from repro.stats.power_law import log_slope
 
 SATURATION = math.sqrt(2 / math.pi) * (math.exp(-(STRIPE[0] ** 2) / 2) - math.exp(-(STRIPE[1] ** 2) / 2))
 """Λ_∞/√p = √(2/π) |exp(−x²_min/2) − exp(−x²_max/2)| = 0.3676 of the released code."""
@@ -23,13 +24,12 @@ def table_by_seed(rows: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     return table
 
 
-def growth(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFrame:
+def growth(rows: pd.DataFrame, fit_from: int) -> pd.DataFrame:
     """Λ at t* by definition, dimension and p: geometric mean with interval, Λ_∞, and the fitted slope with its own.
 
     Args:
         rows: of `amplification_cell`.
         fit_from: smallest p of the fit.
-        seed: seeds the resampling.
     """
     tables = []
     for definition in sorted(rows["definition"].unique()):
@@ -38,11 +38,10 @@ def growth(rows: pd.DataFrame, fit_from: int, seed: int) -> pd.DataFrame:
             table = table_by_seed(chosen, "train_size", "amplification")
             sizes = table.columns.to_numpy(np.int64)
             fitted = sizes >= fit_from
-            slope = stats.log_slope(sizes[fitted], table.to_numpy()[:, fitted], seed=seed)
+            slope = log_slope(sizes[fitted], table.to_numpy()[:, fitted])
             axis = {"definition": definition, "dimension": dimension, "train_size": sizes}
-            line = interval_table(axis, stats.geometric_mean(table, seed=seed))
-            low, high = slope.interval
-            line = line.assign(slope=slope.estimate, slope_lower=low, slope_upper=high)
+            line = stats.geometric_mean(table).frame(**axis)
+            line = line.assign(slope=slope.value, slope_lower=slope.lower, slope_upper=slope.upper)
             tables.append(line.assign(saturation=SATURATION * np.sqrt(sizes)))
     return pd.concat(tables, ignore_index=True)
 
@@ -54,17 +53,17 @@ CROSSOVER = {
 }
 
 
-def crossover(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def crossover(rows: pd.DataFrame) -> pd.DataFrame:
     """Λ at t* and at the end, and the test error, against α, each a geometric mean with its interval."""
     tables = []
     for column, quantity in CROSSOVER.items():
         table = table_by_seed(rows, "output_scale", column)
         axis = {"quantity": quantity, "output_scale": table.columns.to_numpy(float)}
-        tables.append(interval_table(axis, stats.geometric_mean(table, seed=seed)))
+        tables.append(stats.geometric_mean(table).frame(**axis))
     return pd.concat(tables, ignore_index=True)
 
 
-def stages(rows: pd.DataFrame, progress: Sequence[float], seed: int) -> pd.DataFrame:
+def stages(rows: pd.DataFrame, progress: Sequence[float]) -> pd.DataFrame:
     """Λ, loss, share of satisfied points and test error against s/t*, by size, with intervals over seeds.
 
     Each net is read at its own s = progress · t*, between its rows linearly (Λ: its logarithm), and after its end,
@@ -73,7 +72,6 @@ def stages(rows: pd.DataFrame, progress: Sequence[float], seed: int) -> pd.DataF
     Args:
         rows: of `stages_cell`.
         progress: s/t* of the table.
-        seed: seeds the resampling.
     """
     tables = []
     for size, chosen in rows.groupby("train_size"):
@@ -81,9 +79,9 @@ def stages(rows: pd.DataFrame, progress: Sequence[float], seed: int) -> pd.DataF
         for column in ("amplification_A", "loss", "satisfied", "test_error"):
             logarithmic = column == "amplification_A"
             read = [_read(run, column, progress, _t_star(run), logarithmic) for run in runs]
-            average = stats.geometric_mean if logarithmic else stats.mean_interval
+            average = stats.geometric_mean if logarithmic else stats.mean
             axis = {"train_size": size, "quantity": column, "progress": np.asarray(progress)}
-            tables.append(interval_table(axis, average(np.array(read), seed=seed)))
+            tables.append(average(np.array(read)).frame(**axis))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -98,19 +96,19 @@ def stage_ratios(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def one_neuron_growth(rows: pd.DataFrame, progress: Sequence[float], seed: int) -> pd.DataFrame:
+def one_neuron_growth(rows: pd.DataFrame, progress: Sequence[float]) -> pd.DataFrame:
     """Λ_A against s/t* by size and source: geometric mean over seeds with its interval."""
     tables = []
     for (size, source), chosen in rows.groupby(["train_size", "source"]):
         runs = [run for _, run in chosen.groupby("seed")]
         read = [_read(run, "amplification_A", progress, run["t_star"].iloc[0], True) for run in runs]
         axis = {"train_size": size, "source": source, "progress": np.asarray(progress)}
-        tables.append(interval_table(axis, stats.geometric_mean(np.array(read), seed=seed)))
+        tables.append(stats.geometric_mean(np.array(read)).frame(**axis))
     return pd.concat(tables, ignore_index=True)
 
 
 def nuisances(
-    rows: pd.DataFrame, reference: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]], seed: int
+    rows: pd.DataFrame, reference: Mapping[str, Any], variants: Mapping[str, Mapping[str, Any]]
 ) -> pd.DataFrame:
     """Λ at t* and test error of variants over those of the reference on the same seeds, as geometric means.
 
@@ -118,7 +116,6 @@ def nuisances(
         rows: of `learning_curve_cell`, for the reference and every variant.
         reference: the columns that tell the reference's rows.
         variants: name → the columns in which it differs from the reference.
-        seed: seeds the resampling.
     """
     quantities = {"amplification_A": "Λ at t*", "test_error": "test error"}
     base = _matching(rows, reference)
@@ -128,8 +125,7 @@ def nuisances(
         if list(variant.index) != list(base.index):
             raise ValueError(f"the variant {name} has seeds {list(variant.index)}, the reference {list(base.index)}")
         for column, quantity in quantities.items():
-            ratio = stats.geometric_mean((variant[column] / base[column]).to_numpy()[:, None], seed=seed)
-            tables.append(interval_table({"variant": name, "quantity": quantity}, ratio))
+            tables.append(stats.geometric_mean(variant[column] / base[column]).frame(variant=name, quantity=quantity))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -157,12 +153,6 @@ def _read(
     return np.asarray(np.interp(progress, times, values))
 
 
-def interval_table(axis: Mapping[str, Any], estimates: stats.Estimates) -> pd.DataFrame:
-    """Columns of `axis` beside mean, lower, upper and seeds."""
-    values = {"mean": estimates.estimate, "lower": estimates.lower, "upper": estimates.upper, "seeds": estimates.n}
-    return pd.DataFrame({**axis, **values})
-
-
 def check_sizes(train_sizes: Sequence[int], fit_from: int, judged_size: int) -> None:
     """Refuse, before anything is trained, sizes that repeat or decrease, leave nothing to fit or nothing to judge."""
     if list(train_sizes) != sorted(set(train_sizes)):
@@ -173,7 +163,38 @@ def check_sizes(train_sizes: Sequence[int], fit_from: int, judged_size: int) -> 
         raise ValueError(f"scale_size = {judged_size} is not one of train_sizes {list(train_sizes)}")
 
 
-def single(values: npt.ArrayLike, seed: int) -> stats.Estimate:
-    """Geometric mean over units of one number each, with its interval."""
-    found = stats.geometric_mean(np.asarray(values, dtype=np.float64)[:, None], seed=seed)
-    return stats.Estimate(float(found.estimate[0]), (float(found.lower[0]), float(found.upper[0])), found.n)
+def amplification(rows: pd.DataFrame, dimension: int, train_size: int) -> stats.Finding:
+    """Λ_A at t* at one size: geometric mean over seeds."""
+    return stats.Finding(stats.geometric_mean(_by_size(rows, "A", dimension)[train_size]))
+
+
+def prefactor(rows: pd.DataFrame, dimension: int) -> stats.Finding:
+    """Λ_B(t*)/√p at the largest size, which the released formula predicts: geometric mean over seeds."""
+    table = _by_size(rows, "B", dimension)
+    largest = table.columns.max()
+    return stats.Finding(stats.geometric_mean(table[largest] / np.sqrt(largest)))
+
+
+def exponent(rows: pd.DataFrame, dimension: int, fit_from: int) -> stats.Finding:
+    """Slope of log Λ_A(t*) on log p from `fit_from` on, with that over all sizes."""
+    table = _by_size(rows, "A", dimension)
+    fitted = table.loc[:, fit_from:]
+    whole = log_slope(table.columns, table)
+    return stats.Finding(log_slope(fitted.columns, fitted), {"whole_range": whole.value})
+
+
+def lazy_amplification(rows: pd.DataFrame) -> stats.Finding:
+    """Λ_A at the end of training at the largest α: geometric mean over seeds; takes rows of `learning_curve_cell`."""
+    lazy = rows[rows["output_scale"] == rows["output_scale"].max()]
+    return stats.Finding(stats.geometric_mean(lazy["amplification_final"].astype(float)))
+
+
+def stage_ratio(rows: pd.DataFrame, train_size: int, stage: str) -> stats.Finding:
+    """Growth or plateau ("growth", "plateau") of `stage_ratios` at one size: geometric mean over seeds."""
+    ratios = stage_ratios(rows)
+    return stats.Finding(stats.geometric_mean(ratios.loc[ratios["train_size"] == train_size, stage]))
+
+
+def _by_size(rows: pd.DataFrame, definition: str, dimension: int) -> pd.DataFrame:
+    chosen = rows[(rows["definition"] == definition) & (rows["dimension"] == dimension)]
+    return table_by_seed(chosen, "train_size", "amplification")

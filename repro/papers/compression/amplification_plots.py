@@ -20,7 +20,19 @@ REACH = 3.0  # half width of the neuron map, in standard deviations of the data
 MOMENTS = ("start", "t*", "90 % satisfied", "end")
 
 
-@style.styled
+@style.draws(
+    "definition",
+    "dimension",
+    "train_size",
+    "mean",
+    "lower",
+    "upper",
+    "seeds",
+    "slope",
+    "slope_lower",
+    "slope_upper",
+    "saturation",
+)
 def growth(frame: pd.DataFrame) -> Figure:
     """Λ at t* against training points, a panel per definition, a line per dimension, with Λ_∞ = 0.3676 √p.
 
@@ -48,7 +60,7 @@ def growth(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("quantity", "output_scale", "mean", "lower", "upper", "seeds")
 def crossover(frame: pd.DataFrame) -> Figure:
     """Λ at t* and at the end, and the test error, against the output scale α.
 
@@ -74,7 +86,7 @@ def crossover(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("train_size", "quantity", "progress", "mean", "lower", "upper", "seeds")
 def stages(frame: pd.DataFrame) -> Figure:
     """Λ, loss, share of satisfied points and test error against time, in units of t*, a line per training-set size.
 
@@ -105,7 +117,7 @@ def stages(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("moment", "time", "satisfied", "neuron", "z1", "z2", "share")
 def neuron_map(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Figure:
     """Hinge points of the neurons on the plane (x₁, x₂) at four moments; the area is the neuron's share of the net.
 
@@ -152,7 +164,7 @@ def neuron_film(frame: pd.DataFrame, boundaries: tuple[float, float], pictures_p
         return path.read_bytes()
 
 
-@style.styled
+@style.draws("train_size", "source", "progress", "mean", "lower", "upper", "seeds")
 def one_neuron_growth(frame: pd.DataFrame) -> Figure:
     """Λ up to t* in the net and by the one-neuron equation, with and without the noise of p points; a panel per p.
 
@@ -174,7 +186,7 @@ def one_neuron_growth(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("neuron", "source", "time", "z_parallel", "z_perpendicular")
 def neuron_paths(frame: pd.DataFrame) -> Figure:
     """Paths of single neurons' hinge points up to t*: the net's as lines, the one-neuron equation's dashed over them.
 
@@ -202,7 +214,7 @@ def neuron_paths(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("variant", "quantity", "mean", "lower", "upper", "seeds")
 def nuisances(frame: pd.DataFrame, reference: str) -> Figure:
     """Λ at t* and the test error of variants over the reference's: one line each, a panel per quantity.
 

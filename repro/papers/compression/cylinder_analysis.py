@@ -2,19 +2,19 @@
 
 import pandas as pd
 
-from repro.papers.compression.amplification_analysis import interval_table, table_by_seed
+from repro.papers.compression.amplification_analysis import table_by_seed
 from repro.papers.compression.exponents_analysis import REGIMES, curve
 from repro.stats import estimate as stats
 
 
-def cylinder_gain(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def gain(rows: pd.DataFrame) -> pd.DataFrame:
     """Ratio of mean errors, lazy over feature, and Λ_A at t* (geometric mean), by informative directions, d and p."""
     tables = []
     for (informative, dimension), chosen in rows.groupby(["informative", "dimension"]):
         feature, lazy = (curve(chosen, regime, chosen["dimension"].iloc[0]) for regime in REGIMES)
-        ratio = stats.smallest_ratio(lazy.errors, feature.errors, seed=seed).ratio
+        ratio = stats.ratio_of_means(lazy.errors, feature.errors)
         nets = table_by_seed(chosen[chosen["regime"] == "feature"], "train_size", "amplification_A")
         axis = {"informative": informative, "dimension": dimension, "train_size": feature.sizes}
-        tables.append(interval_table({"quantity": "error ratio", **axis}, ratio))
-        tables.append(interval_table({"quantity": "amplification", **axis}, stats.geometric_mean(nets, seed=seed)))
+        tables.append(ratio.frame(quantity="error ratio", **axis))
+        tables.append(stats.geometric_mean(nets).frame(quantity="amplification", **axis))
     return pd.concat(tables, ignore_index=True)

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from repro import style
 
 
-@style.styled
-def gain_and_compression(frame: pd.DataFrame) -> Figure:
+@style.draws("quantity", "informative", "dimension", "train_size", "mean", "lower", "upper", "seeds")
+def gain(frame: pd.DataFrame) -> Figure:
     """Ratio of test errors, lazy over feature, and Λ at t*, against training points; a line per task.
 
     Args:

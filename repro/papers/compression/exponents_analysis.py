@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from repro.stats import estimate as stats
+from repro.stats import power_law
 
 Regime = Literal["feature", "lazy"]
 REGIMES: tuple[Regime, Regime] = ("feature", "lazy")
@@ -76,12 +77,12 @@ def relative_cost(config: Mapping[str, Any]) -> float:
     return float(1e-5 * config["train_size"] ** 1.3 * config["width"])
 
 
-def exponent_gain(feature: Curve, lazy: Curve, seed: int) -> stats.Estimate:
+def exponent_gain(feature: Curve, lazy: Curve) -> stats.Estimate:
     """β_Feature − β_Lazy over the same seeds and sizes."""
-    return stats.exponent_difference(feature.sizes, feature.errors, lazy.errors, seed=seed)
+    return power_law.exponent_difference(feature.sizes, feature.errors, lazy.errors)
 
 
-def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int, informative: int = 1) -> pd.DataFrame:
+def learning_curves(rows: pd.DataFrame, fit_from: int, informative: int = 1) -> pd.DataFrame:
     """Mean test error with its interval, and the theory's slope drawn through the middle of the fitted range.
 
     One row per regime, dimension and size: mean, lower, upper, seeds, theory (NaN below `fit_from`).
@@ -90,34 +91,35 @@ def learning_curves(rows: pd.DataFrame, fit_from: int, seed: int, informative: i
     for dimension in _dimensions(rows):
         for regime in REGIMES:
             found = curve(rows, regime, dimension)
-            mean = stats.mean_interval(found.errors, seed=seed)
+            mean = stats.mean(found.errors, stats.LOGARITHM)
             exponent = theory_exponent(regime, dimension, informative)
             fitted = found.sizes >= fit_from
             # Only the slope is predicted: the line passes through the mean point of the fitted logarithms.
-            level = np.exp(np.mean(np.log(mean.estimate[fitted]) + exponent * np.log(found.sizes[fitted])))
+            level = np.exp(np.mean(np.log(np.asarray(mean.value)[fitted]) + exponent * np.log(found.sizes[fitted])))
             theory = np.where(fitted, level * found.sizes.astype(float) ** -exponent, np.nan)
-            tables.append(_table(dimension, regime, found.sizes, mean).assign(theory=theory))
+            axes = {"dimension": dimension, "regime": regime, "train_size": found.sizes}
+            tables.append(mean.frame(**axes).assign(theory=theory))
     return pd.concat(tables, ignore_index=True)
 
 
-def local_exponents(rows: pd.DataFrame, seed: int, informative: int = 1) -> pd.DataFrame:
+def local_exponents(rows: pd.DataFrame, informative: int = 1) -> pd.DataFrame:
     """Exponent between neighbouring sizes with its interval, beside the asymptote that the theory predicts."""
     tables = []
     for dimension in _dimensions(rows):
         for regime in REGIMES:
-            local = stats.local_exponents(*curve(rows, regime, dimension), seed=seed)
-            table = _table(dimension, regime, local.size, local.exponent)
+            local = power_law.local_exponents(*curve(rows, regime, dimension))
+            table = local.exponent.frame(dimension=dimension, regime=regime, train_size=local.size)
             tables.append(table.assign(theory=theory_exponent(regime, dimension, informative)))
     return pd.concat(tables, ignore_index=True)
 
 
-def error_ratios(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def error_ratios(rows: pd.DataFrame) -> pd.DataFrame:
     """Ratio of mean errors, lazy over feature, at every size with its interval."""
     tables = []
     for dimension in _dimensions(rows):
         feature, lazy = (curve(rows, regime, dimension) for regime in REGIMES)
-        ratio = stats.smallest_ratio(lazy.errors, feature.errors, seed=seed).ratio
-        tables.append(_table(dimension, "lazy / feature", feature.sizes, ratio))
+        ratio = stats.ratio_of_means(lazy.errors, feature.errors)
+        tables.append(ratio.frame(dimension=dimension, regime="lazy / feature", train_size=feature.sizes))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -125,15 +127,52 @@ def _dimensions(rows: pd.DataFrame) -> list[int]:
     return sorted(int(dimension) for dimension in rows["dimension"].unique())
 
 
-def _table(dimension: int, regime: str, sizes: npt.NDArray[np.number], estimates: stats.Estimates) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "dimension": dimension,
-            "regime": regime,
-            "train_size": sizes,
-            "mean": estimates.estimate,
-            "lower": estimates.lower,
-            "upper": estimates.upper,
-            "seeds": estimates.n,
-        }
-    )
+def exponent(rows: pd.DataFrame, regime: Regime, dimension: int, fit_from: int) -> stats.Finding:
+    """β of one regime over p >= fit_from, with the exponents over all sizes and between the two largest.
+
+    Withheld where nets had not reached every margin (a kernel machine has its margins).
+    """
+    found = curve(rows, regime, dimension)
+    values = {
+        "whole_range": power_law.power_law_exponent(*found).value,
+        "top_local": np.asarray(power_law.local_exponents(*found).exponent.value)[-1],
+    }
+    fitted = power_law.power_law_exponent(*found.from_size(fit_from))
+    return stats.Finding(fitted, values, unfinished(rows, dimension) if regime == "feature" else "")
+
+
+def exponent_difference(rows: pd.DataFrame, dimension: int, fit_from: int) -> stats.Finding:
+    """β_Feature − β_Lazy over p >= fit_from, with that over all sizes; withheld as in `exponent`."""
+    feature, lazy = (curve(rows, regime, dimension) for regime in REGIMES)
+    whole = exponent_gain(feature, lazy)
+    values = {"whole_range": whole.value, "whole_range_lower": whole.lower}
+    fitted = exponent_gain(feature.from_size(fit_from), lazy.from_size(fit_from))
+    return stats.Finding(fitted, values, unfinished(rows, dimension))
+
+
+def smallest_error_ratio(rows: pd.DataFrame, dimension: int) -> stats.Finding:
+    """Smallest ratio over p of mean errors, lazy over feature, with that at the smallest p and from 512 on."""
+    feature, lazy = (curve(rows, regime, dimension) for regime in REGIMES)
+    ratios = np.asarray(stats.ratio_of_means(lazy.errors, feature.errors).value)
+    values = {
+        "ratio_at_smallest": ratios[0],
+        "smallest_ratio_from_512": min(ratios[feature.sizes >= 512], default=np.nan),
+    }
+    smallest = power_law.smallest_ratio(lazy.errors, feature.errors)
+    return stats.Finding(smallest, values, unfinished(rows, dimension))
+
+
+def unfinished(rows: pd.DataFrame, dimension: int) -> str:
+    """Why nothing can be judged in a dimension: how many nets had not reached every margin; nothing where all had."""
+    chosen = rows[(rows["dimension"] == dimension) & (rows["regime"] == "feature")]
+    nets = int((~chosen["converged"].astype(bool)).sum())
+    return f"{nets} nets did not reach every margin" if nets else ""
+
+
+def same_error_of_wider(rows: pd.DataFrame, width: int, check_width: int) -> pd.DataFrame:
+    """Mean test error and compression of nets of two widths on the same data and seeds, a line each."""
+    nets = rows[rows["regime"] == "feature"]
+    wide, narrow = (nets[nets["width"] == h] for h in (check_width, width))
+    narrow = narrow.merge(wide[["dimension", "train_size", "seed"]])
+    means = {h: part[["test_error", "amplification_A"]].mean() for h, part in ((width, narrow), (check_width, wide))}
+    return pd.DataFrame(means).T.rename_axis("h").assign(nets=len(wide)).round(4)

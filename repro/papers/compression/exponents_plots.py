@@ -1,5 +1,7 @@
 """Figures of the compression paper (arXiv 2007.11471)."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
@@ -7,14 +9,14 @@ from matplotlib.lines import Line2D
 
 from repro import style
 
-LOOK = {  # colour, marker and line tell the regimes apart, any one of them alone
+LOOK: dict[str, dict[str, Any]] = {  # colour, marker and line tell the regimes apart, any one of them alone
     "feature": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
     "lazy": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
 }
 NAMES = {"feature": "feature regime (net, α → 0)", "lazy": "lazy regime (SVM, analytic NTK)"}
 
 
-@style.styled
+@style.draws("dimension", "regime", "train_size", "mean", "lower", "upper", "seeds", "theory")
 def learning_curves(frame: pd.DataFrame) -> Figure:
     """Test error against training points in both regimes, a panel per dimension, with the theory's slopes.
 
@@ -37,7 +39,7 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("dimension", "regime", "train_size", "mean", "lower", "upper", "seeds", "theory")
 def local_exponents(frame: pd.DataFrame) -> Figure:
     """Exponent between neighbouring sizes against size, with the predicted asymptotes, a panel per dimension.
 
@@ -64,7 +66,7 @@ def local_exponents(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("dimension", "regime", "train_size", "mean", "lower", "upper", "seeds")
 def error_ratio(frame: pd.DataFrame) -> Figure:
     """How many times the lazy error exceeds the feature error, against size, one line per dimension.
 
@@ -83,7 +85,7 @@ def error_ratio(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("regime", "x1", "x2", "decision")
 def decision_slices(frame: pd.DataFrame, boundaries: tuple[float, float]) -> Figure:
     """Decision functions on the plane of the informative and one uninformative coordinate, a panel per regime.
 

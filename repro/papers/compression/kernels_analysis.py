@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from repro.stats import estimate as stats
+from repro.stats.power_law import exponent_difference
 
 PERMUTED = "{}, labels permuted"
 KERNELS = ("initial", "final")
@@ -39,10 +39,10 @@ def table(rows: pd.DataFrame, quantity: str, subject: str) -> pd.DataFrame:
     return found
 
 
-def change(rows: pd.DataFrame, quantity: str, seed: int) -> stats.Estimate:
+def change(rows: pd.DataFrame, quantity: str) -> stats.Estimate:
     """Final minus initial kernel, averaged over sizes within a seed."""
     before, after = (table(rows, quantity, subject).to_numpy().mean(1) for subject in KERNELS)
-    return stats.estimate(lambda difference: difference.mean(axis=0), after - before, seed=seed)
+    return stats.mean(after - before)
 
 
 def average(rows: pd.DataFrame, quantity: str, subject: str) -> float:
@@ -50,14 +50,15 @@ def average(rows: pd.DataFrame, quantity: str, subject: str) -> float:
     return float(table(rows, quantity, subject).to_numpy().mean())
 
 
-def error_ratio(rows: pd.DataFrame, numerator: str, denominator: str, seed: int) -> stats.Estimate:
+def error_ratio(rows: pd.DataFrame, numerator: str, denominator: str) -> stats.Estimate:
     """Test error of one learner over another's: ratio of means over seeds, geometric mean over sizes."""
     one, two = (table(rows, "test_error", subject).to_numpy() for subject in (numerator, denominator))
-    log = stats.estimate(
-        lambda a, b: (np.log(a.mean(axis=0)) - np.log(b.mean(axis=0))).mean(axis=-1), one, two, seed=seed
+    return stats.estimate(
+        lambda a, b: np.exp((np.log(a.mean(axis=0)) - np.log(b.mean(axis=0))).mean(axis=-1)),
+        one,
+        two,
+        scale=stats.LOGARITHM,
     )
-    low, high = np.exp(log.interval)
-    return stats.Estimate(float(np.exp(log.estimate)), (float(low), float(high)), log.n)
 
 
 def share_of_runs(rows: pd.DataFrame, numerator: str, denominator: str, at_most: float) -> float:
@@ -66,27 +67,27 @@ def share_of_runs(rows: pd.DataFrame, numerator: str, denominator: str, at_most:
     return float((one <= at_most * two).mean())
 
 
-def exponent_gain(rows: pd.DataFrame, seed: int) -> stats.Estimate:
+def exponent_gain(rows: pd.DataFrame) -> stats.Estimate:
     """β of the net minus β of the initial NTK, both having learned the training points."""
     net, lazy = (table(rows, "test_error", subject) for subject in ("net", "lazy"))
     sizes = net.columns.to_numpy(np.int64)
-    return stats.exponent_difference(sizes, net.to_numpy(), lazy.to_numpy(), seed=seed)
+    return exponent_difference(sizes, net.to_numpy(), lazy.to_numpy())
 
 
-def learning_curves(rows: pd.DataFrame, learners: Sequence[str], seed: int) -> pd.DataFrame:
+def learning_curves(rows: pd.DataFrame, learners: Sequence[str]) -> pd.DataFrame:
     """Mean test error of each learner with its interval: learner, train_size, mean, lower, upper, seeds."""
     tables = []
     for learner in learners:
         found = table(rows, "test_error", learner)
-        tables.append(_intervals(found.columns, found.to_numpy(), "train_size", seed).assign(learner=learner))
+        mean = stats.mean(found.to_numpy(), stats.LOGARITHM)
+        tables.append(mean.frame(train_size=found.columns).assign(learner=learner))
     return pd.concat(tables, ignore_index=True)
 
 
-def against_net(rows: pd.DataFrame, learners: Sequence[str], seed: int) -> pd.DataFrame:
+def controls(rows: pd.DataFrame, learners: Sequence[str]) -> pd.DataFrame:
     """How many times the net's error each learner makes, over all sizes: learner, ratio, lower, upper, seeds."""
-    ratios = [(learner, error_ratio(rows, learner, "net", seed)) for learner in learners]
-    columns = ["learner", "ratio", "lower", "upper", "seeds"]
-    return pd.DataFrame([[name, found.estimate, *found.interval, found.n] for name, found in ratios], columns=columns)
+    tables = [error_ratio(rows, learner, "net").frame(learner=learner) for learner in learners]
+    return pd.concat(tables, ignore_index=True).rename(columns={"mean": "ratio"})
 
 
 def single_ratios(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -99,18 +100,18 @@ def single_ratios(rows: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.Da
     return pd.concat(tables, ignore_index=True)
 
 
-def before_and_after(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def before_and_after(rows: pd.DataFrame) -> pd.DataFrame:
     """Information, share and alignment of both kernels and of their baselines against size, with intervals."""
     tables = []
     for quantity in QUANTITIES:
         for subject in (*KERNELS, *map(PERMUTED.format, KERNELS)):
             found = table(rows, quantity, subject)
-            intervals = _intervals(found.columns, found.to_numpy(), "train_size", seed)
-            tables.append(intervals.assign(quantity=quantity, subject=subject))
+            table_of_means = stats.mean(found.to_numpy()).frame(train_size=found.columns)
+            tables.append(table_of_means.assign(quantity=quantity, subject=subject))
     return pd.concat(tables, ignore_index=True)
 
 
-def spectra(rows: pd.DataFrame, train_size: int, seed: int) -> pd.DataFrame:
+def spectra(rows: pd.DataFrame, train_size: int) -> pd.DataFrame:
     """Information of each leading eigenvector and share of |y|² on the first ones together, at one size."""
     tables = []
     for quantity in ("information", "share"):
@@ -120,7 +121,7 @@ def spectra(rows: pd.DataFrame, train_size: int, seed: int) -> pd.DataFrame:
             ]
             found = chosen.pivot(index="seed", columns="rank", values="value")
             values = found.to_numpy() if quantity == "information" else found.to_numpy().cumsum(1)
-            tables.append(_intervals(found.columns, values, "rank", seed).assign(quantity=quantity, subject=subject))
+            tables.append(stats.mean(values).frame(rank=found.columns).assign(quantity=quantity, subject=subject))
     return pd.concat(tables, ignore_index=True)
 
 
@@ -130,7 +131,37 @@ def by_dimension(rows: pd.DataFrame, analyse: Callable[..., pd.DataFrame], *opti
     return pd.concat(tables, ignore_index=True)
 
 
-def _intervals(positions: pd.Index, values: npt.NDArray[np.float64], name: str, seed: int) -> pd.DataFrame:
-    mean = stats.mean_interval(values, seed=seed)
-    columns = {name: positions, "mean": mean.estimate, "lower": mean.lower, "upper": mean.upper, "seeds": mean.n}
-    return pd.DataFrame(columns)
+def information_gain(rows: pd.DataFrame) -> stats.Finding:
+    """Change of φ₁'s information by training, with its level before and after and that of permuted labels."""
+    before, after = (average(rows, "information", kernel) for kernel in KERNELS)
+    floor = average(rows, "information", PERMUTED.format("final"))
+    return stats.Finding(change(rows, "information"), {"before": before, "after": after, "floor": floor})
+
+
+def projection_gain(rows: pd.DataFrame) -> stats.Finding:
+    """Change of the label's share on the top ten eigenvectors by training, with the ratio of alignments."""
+    before, after = (average(rows, "alignment", kernel) for kernel in KERNELS)
+    return stats.Finding(change(rows, "share"), {"alignment_ratio": after / before})
+
+
+def frozen_kernels(rows: pd.DataFrame) -> stats.Finding:
+    """Test error with the final NTK over that with the initial one, with how many nets have it below 0.6."""
+    return stats.Finding(
+        error_ratio(rows, "final", "initial"), {"share_below_0_6": share_of_runs(rows, "final", "initial", 0.6)}
+    )
+
+
+def stretched_kernel(rows: pd.DataFrame) -> stats.Finding:
+    """Test error of the stretched analytic NTK over the net's, with that of the weaker stretch of the released code."""
+    return stats.Finding(
+        error_ratio(rows, "stretched", "net"), {"stretched_B": error_ratio(rows, "stretched_B", "net").value}
+    )
+
+
+def image_kernels(rows: pd.DataFrame) -> stats.Finding:
+    """Test error with the final NTK over that with the initial one, with the net's over the initial NTK's."""
+    values = {
+        "net_over_lazy": error_ratio(rows, "net", "lazy").value,
+        "share_below_1": share_of_runs(rows, "final", "initial", 1.0),
+    }
+    return stats.Finding(error_ratio(rows, "final", "initial"), values)

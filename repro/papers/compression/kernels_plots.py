@@ -45,7 +45,7 @@ QUANTITIES = {
 SPECTRA = {"information": "I(φᵣ; y) (bits)", "share": "share of |y|² on φ₁ … φᵣ"}
 
 
-@style.styled
+@style.draws("train_size", "mean", "lower", "upper", "seeds", "quantity", "subject", optional=("dimension",))
 def before_and_after(frame: pd.DataFrame) -> Figure:
     """Information, share and alignment against training points: a column each, a row per dimension.
 
@@ -72,7 +72,7 @@ def before_and_after(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("rank", "mean", "lower", "upper", "seeds", "quantity", "subject", optional=("dimension",))
 def spectra(frame: pd.DataFrame) -> Figure:
     """Information of each leading eigenvector, and the share of the label on the first ones, a row per dimension.
 
@@ -96,7 +96,7 @@ def spectra(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("train_size", "mean", "lower", "upper", "seeds", "learner", optional=("dimension",))
 def learning_curves(frame: pd.DataFrame) -> Figure:
     """Test error of each learner against training points, a panel per dimension.
 
@@ -125,8 +125,8 @@ def learning_curves(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
-def against_net(frame: pd.DataFrame) -> Figure:
+@style.draws("learner", "ratio", "lower", "upper", "seeds", optional=("dimension",))
+def controls(frame: pd.DataFrame) -> Figure:
     """Test error of each learner relative to the net's, one line each, a panel per dimension.
 
     Args:
@@ -154,7 +154,7 @@ def against_net(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("seed", "train_size", "ratio", "numerator", "denominator")
 def single_ratios(frame: pd.DataFrame) -> Figure:
     """Ratio of test errors of pairs of learners, one mark for each net, a line of marks per pair and size.
 

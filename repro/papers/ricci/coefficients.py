@@ -6,6 +6,7 @@ released script). A k is eligible where at least half of the nets have connected
 with the most negative pooled coefficient.
 """
 
+from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -15,12 +16,12 @@ import pandas as pd
 
 from repro.geometry.graph import ricci_correlation, standardise
 from repro.papers.ricci.study import CONDITIONS, KEY, NEAR_PERFECT, TRAINED, UNTRAINED
+from repro.stats.estimate import FISHER_Z, from_left_out, student_t
 
 Array = npt.NDArray[np.float64]
 FITTED = 0.9  # training accuracy from which a net counts as fitted to its few or shuffled labels
 CONNECTED = 0.5  # share of nets with connected graphs that makes a k eligible
 ORDERS = 500  # random layer orders where there are too many to take all
-RESAMPLES = 2000  # of the nets of a cell
 
 
 class Nets(NamedTuple):
@@ -99,7 +100,7 @@ def pooled(nets: Nets, weights: npt.ArrayLike | None = None) -> Pooled:
 
     Args:
         nets: at least one net.
-        weights: (..., nets), how often each net counts, as in a bootstrap; all once by default.
+        weights: (..., nets), how often each net counts, as in a resample; all once by default.
     """
     with np.errstate(invalid="ignore"):  # inf − inf, where two graphs in a row are disconnected
         eta, curvature = np.diff(nets.hop_sums, axis=-1), nets.curvature[..., :-1]  # (nets, K, L - 1)
@@ -122,12 +123,6 @@ def _centred(values: Array, connected: npt.NDArray[np.bool_]) -> Array:
     kept = np.where(connected[..., None], values, 0.0)
     count = np.maximum(connected.sum(axis=0), 1)[:, None] * values.shape[-1]
     return np.asarray(np.where(connected[..., None], kept - kept.sum(axis=(0, 2))[:, None] / count, 0.0))
-
-
-def resampled(nets: Nets, generator: np.random.Generator, resamples: int = RESAMPLES) -> Pooled:
-    """Pooled coefficients of bootstrap samples of the nets: (resamples, K)."""
-    count = len(nets.net)
-    return pooled(nets, generator.multinomial(count, np.full(count, 1 / count), size=resamples))
 
 
 def halves(nets: Nets) -> tuple[Nets, Nets]:
@@ -207,15 +202,19 @@ def _trend(values: Array) -> Array:
         return np.asarray(deviation @ index / np.sqrt((deviation**2).sum(axis=-1) * (index @ index)))
 
 
-def scales(rows: pd.DataFrame, convention: str, largest_share: float = 1.0, seed: int = 0) -> pd.DataFrame:
-    """Pooled coefficient of every cell at every k, with its 95 % interval over nets.
+def scales(rows: pd.DataFrame, convention: str, largest_share: float = 1.0) -> pd.DataFrame:
+    """Pooled coefficient of every cell at every k, with its 95 % interval over nets (jackknife t of Fisher z).
 
     Columns: dataset, architecture, depth, points, k, coefficient, lower, upper, connected, nets, best (of the cell).
     """
-    tables, generator = [], np.random.default_rng(seed)
+    tables = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
         found = pooled(nets)
-        lower, upper = quantiles(resampled(nets, generator).coefficient, 0.025, 0.975)
+        estimates = [
+            from_left_out(value, _left_out_at(nets, position), FISHER_Z)
+            for position, value in enumerate(found.coefficient)
+        ]
+        lower, upper = np.array([estimate.interval for estimate in estimates]).T
         best = np.arange(len(nets.neighbours)) == found.best
         cell = dict(zip(KEY, nets[:3], strict=True)) | {"points": nets.points, "k": nets.neighbours}
         cell |= {"coefficient": found.coefficient, "lower": lower, "upper": upper, "connected": found.connected}
@@ -223,35 +222,43 @@ def scales(rows: pd.DataFrame, convention: str, largest_share: float = 1.0, seed
     return pd.concat(tables, ignore_index=True)
 
 
-def held_out_scales(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
+def _left_out_at(nets: Nets, position: int) -> Array:
+    """Pooled coefficient at one k without each of the nets that are connected there: (connected nets,)."""
+    connected = np.asarray(np.isfinite(nets.hop_sums[:, position]).all(axis=-1))
+    here = nets._replace(hop_sums=nets.hop_sums[:, [position]], curvature=nets.curvature[:, [position]])
+    count = int(connected.sum())
+    return pooled(here.select(connected), 1 - np.eye(count)).coefficient[:, 0]
+
+
+def held_out_scales(rows: pd.DataFrame, convention: str, largest_share: float) -> pd.DataFrame:
     """Pooled coefficient of every cell at k chosen on the other half of its nets, averaged over the two halves.
+
+    The bounds are Student t on the jackknife pseudo-values of Fisher's z of the average: each net of either half is
+    left out in turn, with both k as they were chosen.
 
     Columns: dataset, architecture, depth, nets, coefficient, lower, upper: one-sided 95 % bounds over nets each. NaN
     where a half has no net that counts or no eligible k, also in cells without any net that counts.
     """
-    generator = np.random.default_rng(seed)
     table = []
     for nets in judged_nets(rows, TRAINED, convention, largest_share):
         judged = list(zip(halves(nets), held_out_k(nets), strict=True))
         line: list[Any] = [np.nan] * 3
         if all(len(half.net) and position >= 0 for half, position in judged):
-            coefficients = [pooled(half).coefficient[position] for half, position in judged]
-            again = [resampled(half, generator).coefficient[:, position] for half, position in judged]
-            line = [np.mean(coefficients), *quantiles(np.mean(again, axis=0), 0.05, 0.95)]
+            line = _average_of_halves(judged)
         table.append([*nets[:3], len(nets.net), *line])
     found = pd.DataFrame(table, columns=[*KEY, "nets", "coefficient", "lower", "upper"])
     cells = rows.loc[rows["condition"] == TRAINED, KEY].drop_duplicates()
     return cells.merge(found, how="left", on=KEY).fillna({"nets": 0}).astype({"nets": int})
 
 
-def quantiles(replicates: Array, low: float, high: float) -> tuple[Array, Array]:
-    """Quantiles over resamples (resamples, ...) that are defined, NaN where fewer than nine in ten are.
-
-    With few nets a resample can hold none whose graphs are connected.
-    """
-    defined = np.isfinite(replicates).mean(axis=0) >= 0.9
-    lower, upper = np.nanquantile(np.where(defined, replicates, 0.0), [low, high], axis=0)
-    return np.where(defined, lower, np.nan), np.where(defined, upper, np.nan)
+def _average_of_halves(judged: Sequence[tuple[Nets, int]]) -> list[float]:
+    """Average coefficient of two halves, each at a position of k, with its one-sided 95 % bounds."""
+    coefficients = [pooled(half).coefficient[position] for half, position in judged]
+    without = [_left_out_at(half, position) for half, position in judged]
+    left_out = np.concatenate([(one + other) / 2 for one, other in zip(without, coefficients[::-1], strict=True)])
+    found = from_left_out(np.mean(coefficients), left_out, FISHER_Z)
+    bounds = found.with_critical_value(student_t(found.n, 0.90), "one-sided jackknife t")  # 5 % beyond each end
+    return [bounds.value, *bounds.interval]
 
 
 def adjusted(rho: npt.ArrayLike, depth: npt.ArrayLike) -> Array:

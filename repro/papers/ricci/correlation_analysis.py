@@ -1,6 +1,7 @@
 """The judged statistics of the Ricci study (arXiv 2404.14265), and the tables of its figures, out of the net table."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,8 +9,17 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import stats as distributions
 
-from repro.papers.ricci.coefficients import adjusted
-from repro.papers.ricci.study import CONDITIONS, KEY, PUBLISHED_NETS, PUBLISHED_PARTIAL_CORRELATION, TRAINED
+from repro.papers.ricci.coefficients import adjusted, held_out_scales
+from repro.papers.ricci.study import (
+    CONDITIONS,
+    FEW,
+    KEY,
+    PUBLISHED_NETS,
+    PUBLISHED_PARTIAL_CORRELATION,
+    SHUFFLED,
+    TRAINED,
+    UNTRAINED,
+)
 from repro.stats import estimate as stats
 from repro.stats import regression
 
@@ -34,9 +44,7 @@ def share_negative(table: pd.DataFrame, condition: str, column: str = "rho") -> 
     return stats.proportion(int((values < 0).sum()), len(values))
 
 
-def share_difference(
-    table: pd.DataFrame, first: str, second: str, column: str, seed: int, paired: bool = False
-) -> stats.Estimate:
+def share_difference(table: pd.DataFrame, first: str, second: str, column: str, paired: bool = False) -> stats.Estimate:
     """Share negative in one condition minus that in another, over the cells that have nets of both.
 
     A net is one unit, whichever of the two conditions it has; `paired` leaves out nets that lack one.
@@ -45,7 +53,7 @@ def share_difference(
     both = wide.notna().groupby(KEY).transform("any").all(axis=1)
     wide = wide[both & (wide.notna().all(axis=1) if paired else wide.notna().any(axis=1))]
     arrays = [array.to_numpy(float) for name in (first, second) for array in (wide[name].notna(), wide[name] < 0)]
-    return stats.estimate(_difference_of_shares, *arrays, seed=seed)
+    return stats.estimate(_difference_of_shares, *arrays)
 
 
 def _difference_of_shares(defined_1: Array, negative_1: Array, defined_2: Array, negative_2: Array) -> Array:
@@ -54,11 +62,11 @@ def _difference_of_shares(defined_1: Array, negative_1: Array, defined_2: Array,
         return np.asarray(one - negative_2.sum(axis=0) / defined_2.sum(axis=0))
 
 
-def shuffled_layers(table: pd.DataFrame, depth: int, seed: int) -> stats.Estimate:
+def shuffled_layers(table: pd.DataFrame, depth: int) -> stats.Estimate:
     """Share of trained nets of a depth with a negative coefficient, minus the share of shuffled layer orders."""
     nets = table[(table["condition"] == TRAINED) & (table["depth"] == depth)].dropna(subset=["rho", "shuffled_layers"])
     difference = (nets["rho"] < 0).to_numpy(float) - nets["shuffled_layers"].to_numpy(float)
-    return stats.estimate(lambda x: x.mean(axis=0), difference, seed=seed)
+    return stats.mean(difference)
 
 
 def separation(table: pd.DataFrame, first: str, second: str, column: str = "rho") -> float:
@@ -75,7 +83,7 @@ def all_cells_negative(scales: pd.DataFrame) -> stats.Estimate:
     """
     confirmed, refuted = scales["upper"] < 0, scales["lower"] > 0
     share = float(confirmed.mean())
-    return stats.Estimate(share, (share, float(1 - refuted.mean())), len(scales))
+    return stats.Estimate(share, share, float(1 - refuted.mean()), len(scales), "one-sided bounds of the cells")
 
 
 def linked_nets(table: pd.DataFrame) -> pd.DataFrame:
@@ -94,9 +102,9 @@ def linked_nets(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def accuracy_link(nets: pd.DataFrame, seed: int) -> stats.Estimate:
+def accuracy_link(nets: pd.DataFrame) -> stats.Estimate:
     """Partial correlation of z with test accuracy given cell intercepts; takes `linked_nets`."""
-    return stats.within_group_correlation(nets["z"], nets["accuracy"], nets["cell"], seed=seed)
+    return stats.within_group_correlation(nets["z"], nets["accuracy"], nets["cell"])
 
 
 class Permutation(NamedTuple):
@@ -164,10 +172,10 @@ def power_table(nets: int) -> pd.DataFrame:
     return pd.DataFrame({"nets": sizes, "power": map(power_of_paper, sizes), "ours": [n == nets for n in sizes]})
 
 
-def shares(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+def shares(table: pd.DataFrame) -> pd.DataFrame:
     """Share negative of each condition by how k was chosen, and of trained nets with their layers in shuffled order.
 
-    Columns: condition, choice, share, lower, upper (95 %; exact, for shuffled layers by bootstrap over nets), nets.
+    Columns: condition, choice, share, lower, upper (95 %; exact, for shuffled layers jackknife t over nets), nets.
     """
     choices = [("k held out", "rho", table)]
     choices += [(f"k held out,\n{depth} layers", "rho", part) for depth, part in table.groupby("depth")]
@@ -177,11 +185,11 @@ def shares(table: pd.DataFrame, seed: int) -> pd.DataFrame:
         for condition in CONDITIONS:
             if part.loc[part["condition"] == condition, column].notna().any():
                 found = share_negative(part, condition, column)
-                rows.append([condition, choice, found.estimate, *found.interval, found.n])
+                rows.append([condition, choice, found.value, *found.interval, found.n])
         if column == "rho":
             values = part.loc[part["condition"] == TRAINED, "shuffled_layers"].dropna().to_numpy(float)
-            found = stats.estimate(lambda x: x.mean(axis=0), values, seed=seed)
-            rows.append([SHUFFLED_LAYERS, choice, found.estimate, *found.interval, found.n])
+            found = stats.mean(values)
+            rows.append([SHUFFLED_LAYERS, choice, found.value, *found.interval, found.n])
     return pd.DataFrame(rows, columns=["condition", "choice", "share", "lower", "upper", "nets"])
 
 
@@ -202,3 +210,62 @@ def pooled_near(scales: pd.DataFrame, dataset: str, depth: int, neighbours: Sequ
     """Largest pooled coefficient of a data set at a depth over its architectures, each at its best of some k."""
     chosen = scales[(scales["dataset"] == dataset) & (scales["depth"] == depth) & scales["k"].isin(neighbours)]
     return float(chosen.groupby("architecture")["coefficient"].min().max())
+
+
+def cells_negative(rows: pd.DataFrame, scales: pd.DataFrame, largest_share: float) -> stats.Finding:
+    """`all_cells_negative` out of sample, with pooled coefficients of three cells and the share in sample.
+
+    Takes the rows of `ensemble_cell` and the table of `scales` of directed graphs.
+    """
+    values = {
+        "A_depth_5_k_50": pooled_near(scales, "A", 5, [50]),
+        "B_depth_5_k_6_to_10": pooled_near(scales, "B", 5, range(6, 11)),
+        "F_depth_11_k_250_to_350": pooled_near(scales, "sandal-boot", 11, range(250, 351)),
+        "negative_in_sample": float((scales.loc[scales["best"], "coefficient"] < 0).mean()),
+    }
+    return stats.Finding(all_cells_negative(held_out_scales(rows, "directed", largest_share)), values)
+
+
+def trained_negative(tables: Mapping[str, pd.DataFrame]) -> stats.Finding:
+    """Share of trained nets with a negative coefficient at the held-out k; takes net tables by convention."""
+    share, in_sample, union = (
+        share_negative(tables[convention], TRAINED, column)
+        for convention, column in (("directed", "rho"), ("directed", "rho_in_sample"), ("union", "rho"))
+    )
+    values = {"judged_nets": share.n, "analysed_nets": in_sample.n, "in_sample": in_sample.value, "union": union.value}
+    return stats.Finding(share, values)
+
+
+def above_untrained(table: pd.DataFrame) -> stats.Finding:
+    """Share negative, trained − untrained, with the share untrained, the AUC and the paired difference."""
+    paired = share_difference(table, TRAINED, UNTRAINED, "rho", paired=True)
+    values = {
+        "auc": separation(table, TRAINED, UNTRAINED),
+        "untrained": share_negative(table, UNTRAINED).value,
+        "paired": paired.value,
+        "pairs": paired.n,
+    }
+    return stats.Finding(share_difference(table, TRAINED, UNTRAINED, "rho"), values)
+
+
+def above_shuffled_labels(table: pd.DataFrame) -> stats.Finding:
+    """Share negative, trained − nets with shuffled labels, with the shares with shuffled and with few true labels."""
+    present = {SHUFFLED: "shuffled", FEW: "few_labels"}
+    counted = table.dropna(subset=["rho"]).groupby("condition").size()
+    values = {
+        name: share_negative(table, condition).value for condition, name in present.items() if condition in counted
+    }
+    return stats.Finding(share_difference(table, TRAINED, SHUFFLED, "rho"), values)
+
+
+def link_within_cells(linked: Mapping[str, pd.DataFrame]) -> stats.Finding:
+    """`accuracy_link` of directed graphs, with that of union graphs; takes `linked_nets` by convention."""
+    return stats.Finding(accuracy_link(linked["directed"]), {"union": accuracy_link(linked["union"]).value})
+
+
+def additive_link(nets: pd.DataFrame, seed: int) -> stats.Finding:
+    """`additive_permutation`; withheld where the paper's own test would hardly find its effect. Takes `linked_nets`."""
+    found, count = additive_permutation(nets, seed), len(nets)
+    values = {"t": found.t, "null_mean": found.null_mean, "nets": count}
+    too_few = f"{count} nets, power {power_of_paper(count):.0%}" if count < ENOUGH_NETS else ""
+    return stats.Finding(replace(found.share, n=count), values, too_few)

@@ -14,10 +14,10 @@ from matplotlib.patches import Patch, Rectangle
 
 from repro import style
 from repro.papers.ricci.looks import CONDITIONS, DATASETS, INITIAL, SHUFFLED_LAYERS, dataset_panels
-from repro.papers.ricci.study import ARCHITECTURES, KEY, PUBLISHED_SHARE
+from repro.papers.ricci.study import ARCHITECTURES, KEY, PUBLISHED_SHARE, PUBLISHED_T
 
 
-@style.styled
+@style.draws("dataset", "architecture", "depth", "condition", "net", "k", "rho")
 def distributions(frame: pd.DataFrame) -> Figure:
     """Coefficient of every net by cell, a panel per data set, with the untrained and shuffled-label nets beside.
 
@@ -60,7 +60,9 @@ def _cells(frame: pd.DataFrame) -> list[tuple[str, int]]:
     return sorted(found, key=lambda cell: (cell[1], ARCHITECTURES.index(cell[0])))
 
 
-@style.styled
+@style.draws(
+    "dataset", "architecture", "depth", "points", "k", "coefficient", "lower", "upper", "connected", "nets", "best"
+)
 def scales(frame: pd.DataFrame) -> Figure:
     """Pooled coefficient over k and cell, synthetic data and images apart; the best k of each cell in a box.
 
@@ -126,7 +128,7 @@ def _ordered(frame: pd.DataFrame) -> list[tuple[str, str, int]]:
     return sorted(cells, key=lambda c: (list(DATASETS).index(c[0]), c[2], ARCHITECTURES.index(c[1])))
 
 
-@style.styled
+@style.draws("condition", "choice", "share", "lower", "upper", "nets", "convention")
 def shares(frame: pd.DataFrame) -> Figure:
     """Share of nets with a negative coefficient: trained nets beside the nulls, by how k was chosen, a panel each.
 
@@ -155,7 +157,7 @@ def shares(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("dataset", "architecture", "depth", "net", "z_centred", "accuracy_centred")
 def accuracy(frame: pd.DataFrame) -> Figure:
     """Test accuracy against z, both less their cell's mean, a panel per data set.
 
@@ -179,16 +181,34 @@ def accuracy(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
-def accuracy_models(frame: pd.DataFrame, published: float) -> Figure:
+@style.draws(
+    "convention",
+    "model",
+    "name",
+    "t",
+    "t_lower",
+    "t_upper",
+    "p",
+    "partial_correlation",
+    "lower",
+    "upper",
+    "nets",
+    "null_mean",
+    "null_lower",
+    "null_upper",
+    "permutation_p",
+)
+def accuracy_models(frame: pd.DataFrame) -> Figure:
     """t of the coefficient in every fit of test accuracy, over its distribution under permutation within cells.
 
     Args:
         frame: columns convention, model, name, t, t_lower, t_upper, null_lower, null_upper.
-        published: the paper's t.
     """
     figure, axes = style.panels(frame["model"].nunique(), height=0.9 + 0.085 * len(frame), sharey=True)
-    looks = {"directed": {"color": style.BLUE, "marker": "o"}, "union": {"color": style.ORANGE, "marker": "s"}}
+    looks: dict[str, dict[str, Any]] = {
+        "directed": {"color": style.BLUE, "marker": "o"},
+        "union": {"color": style.ORANGE, "marker": "s"},
+    }
     names = list(frame["name"].unique())
     for axis, (model, part) in zip(axes, frame.groupby("model", sort=False), strict=True):
         for convention, look in looks.items():
@@ -199,12 +219,12 @@ def accuracy_models(frame: pd.DataFrame, published: float) -> Figure:
                 axis.plot([fit["t_lower"], fit["t_upper"]], [row, row], color=look["color"], zorder=2)
                 axis.plot(fit["t"], row, color=look["color"], marker=look["marker"], zorder=3)
         axis.axvline(0, color="0.2", linewidth=0.8)
-        axis.axvline(published, color="black", linestyle="--", linewidth=0.9)
+        axis.axvline(PUBLISHED_T, color="black", linestyle="--", linewidth=0.9)
         axis.set(title=model, xlabel="t of the coefficient")
     axes[0].set_yticks(range(len(names)), names)
     axes[0].invert_yaxis()
     handles: list[Artist] = [Line2D([], [], label=f"{name} graphs", **look) for name, look in looks.items()]
     handles += [Patch(color="0.85", label="95 % of permutations within cells")]
-    handles += [Line2D([], [], color="black", linestyle="--", label=f"paper: t = {_signed(published, 2)}")]
+    handles += [Line2D([], [], color="black", linestyle="--", label=f"paper: t = {_signed(PUBLISHED_T, 2)}")]
     style.legend_below(figure, handles, "line: 95 % interval of the estimate in units of its standard error", 4)
     return figure

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from repro.papers.ricci.nets import require_data
@@ -11,15 +12,24 @@ Config = dict[str, Any]
 BLOCK = 12  # nets of a cell: what an interruption can cost, and what one process trains
 
 
+@dataclass(frozen=True)
+class Group:
+    """Data sets that are trained and measured alike."""
+
+    datasets: Sequence[str]
+    neighbours: Sequence[int]  # the k of the graphs
+    epochs: int  # passes over the training points of the condition "trained"
+    train_size: int  # its training points
+    test_size: int
+    batch_size: int = 32
+
+
 def study_grid(
+    groups: Sequence[Group],
     *,
-    datasets: Sequence[str],
     architectures: Sequence[str],
     depths: Sequence[int],
-    nets: dict[str, int],
-    neighbours: Sequence[int],
-    epochs: int,
-    train_size: int,
+    nets: Mapping[str, int],
     few_points: int = 0,
     few_epochs: int = 0,
     **shared: Any,
@@ -27,16 +37,13 @@ def study_grid(
     """Configurations of `ensemble_cell` for every data set, architecture, depth and condition, in blocks of 12 nets.
 
     Args:
-        datasets: data sets that share the settings below.
+        groups: the data sets.
         architectures: see `hidden_widths`.
         depths: numbers of hidden layers.
         nets: how many nets of each cell are measured in each condition; the first ones of the cell.
-        neighbours: the k of the graphs.
-        epochs: passes over the training points of the condition "trained".
-        train_size: its training points.
         few_points: training points of the conditions "shuffled labels" and "few labels", where these are asked for.
         few_epochs: passes over these.
-        shared: test_size, batch_size, seed, dtype, device.
+        shared: seed, dtype, device.
 
     Raises:
         ValueError: for an unknown condition.
@@ -45,20 +52,25 @@ def study_grid(
     unknown = set(nets) - set(CONDITIONS)
     if unknown:
         raise ValueError(f"expected conditions of {list(CONDITIONS)}, got {sorted(unknown)}")
-    require_data(datasets)
+    require_data([dataset for group in groups for dataset in group.datasets])
     few = {"train_size": few_points, "epochs": few_epochs}
-    training = {TRAINED: {"train_size": train_size, "epochs": epochs}, UNTRAINED: {"train_size": train_size}}
     return [
         {"dataset": dataset, "architecture": architecture, "depth": depth, "condition": condition}
-        | {"first_net": first, "nets": min(BLOCK, count - first), "neighbours": list(neighbours)}
-        | {"epochs": 0, **training.get(condition, few)}
+        | {"first_net": first, "nets": min(BLOCK, count - first), "neighbours": list(group.neighbours)}
+        | {"test_size": group.test_size, "batch_size": group.batch_size}
+        | {TRAINED: _training(group, group.epochs), UNTRAINED: _training(group, 0)}.get(condition, few)
         | shared
+        for group in groups
         for condition, count in nets.items()
-        for dataset in datasets
+        for dataset in group.datasets
         for architecture in architectures
         for depth in depths
         for first in range(0, count, BLOCK)
     ]
+
+
+def _training(group: Group, epochs: int) -> Config:
+    return {"train_size": group.train_size, "epochs": epochs}
 
 
 def relative_cost(config: Mapping[str, Any]) -> float:

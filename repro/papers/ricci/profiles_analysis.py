@@ -10,11 +10,12 @@ import pandas as pd
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
-from repro.papers.ricci.coefficients import Nets, Pooled, judged_nets, pooled, quantiles, resampled
+from repro.papers.ricci.coefficients import Nets, Pooled, judged_nets, pooled
 from repro.papers.ricci.study import KEY, PUBLISHED_BEST, PUBLISHED_POINTS, TRAINED, kind
 from repro.stats import estimate as stats
 
 Array = npt.NDArray[np.float64]
+RESAMPLES = 2000  # of the nets of a cell
 _COLUMNS = [(width, depth) for depth in (5, 11) for width in ("narrow", "wide", "bottleneck")]
 
 
@@ -47,16 +48,35 @@ def best_scales(scales: pd.DataFrame) -> pd.DataFrame:
 
 
 def median_scale(cells: Sequence[Nets], seed: int) -> stats.Estimate:
-    """Median over cells of best k / n, with a percentile interval over nets: k is chosen anew in each resample.
+    """Median over cells of best k / n, with a percentile bootstrap interval over nets.
 
-    Cells without an eligible k are left out.
+    k is chosen anew in each resample. The median then moves in steps of the grid of k, for which the jackknife is not
+    made: of simulated studies of six cells with 12 and with 36 nets, its standard error was 0 in 9 and in 22 %. Cells
+    without an eligible k are left out.
     """
     generator = np.random.default_rng(seed)
     judged = [(nets, found) for nets in cells if (found := pooled(nets)).best >= 0]
     median = np.median([_share(nets, found) for nets, found in judged])
     medians = np.nanmedian([_share(nets, resampled(nets, generator)) for nets, _ in judged], axis=0)
     low, high = quantiles(medians, 0.025, 0.975)
-    return stats.Estimate(float(median), (float(low), float(high)), sum(len(nets.net) for nets, _ in judged))
+    units = sum(len(nets.net) for nets, _ in judged)
+    return stats.Estimate(float(median), float(low), float(high), units, "percentile bootstrap")
+
+
+def resampled(nets: Nets, generator: np.random.Generator, resamples: int = RESAMPLES) -> Pooled:
+    """Pooled coefficients of bootstrap samples of the nets: (resamples, K)."""
+    count = len(nets.net)
+    return pooled(nets, generator.multinomial(count, np.full(count, 1 / count), size=resamples))
+
+
+def quantiles(replicates: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Quantiles over resamples (resamples, ...) that are defined, NaN where fewer than nine in ten are.
+
+    With few nets a resample can hold none whose graphs are connected.
+    """
+    defined = np.isfinite(replicates).mean(axis=0) >= 0.9
+    lower, upper = np.nanquantile(np.where(defined, replicates, 0.0), [low, high], axis=0)
+    return np.where(defined, lower, np.nan), np.where(defined, upper, np.nan)
 
 
 def _share(nets: Nets, found: Pooled) -> Array:
@@ -74,9 +94,12 @@ class Grouping(NamedTuple):
 def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
     """Adjusted Rand indices of two Ward clusters of the cells' profiles with depth and with data set.
 
+    The interval is that of the percentile bootstrap. Clusters jump or stay when a net is left out, for which the
+    jackknife is not made: in simulated studies its standard error was 0 in 16 %, and 2.5 times too large in the median.
+
     Args:
         cells: of one kind of data.
-        seed: seeds the resampling of nets within cells, which gives the interval (percentile).
+        seed: seeds the resampling of nets within cells.
         expected: "depth" or "dataset", from whose index the other one is subtracted.
 
     Raises:
@@ -101,7 +124,8 @@ def grouping(cells: Sequence[Nets], seed: int, expected: str) -> Grouping:
     ]
     low, high = quantiles(np.array(replicates), 0.025, 0.975)
     units = sum(len(nets.net) for nets in cells)
-    return Grouping(*found, stats.Estimate(difference(found), (float(low), float(high)), units))
+    interval = float(low), float(high)
+    return Grouping(*found, stats.Estimate(difference(found), *interval, units, "percentile bootstrap"))
 
 
 def _profiles(found: Sequence[Pooled]) -> Array:
@@ -133,20 +157,19 @@ def trees(kinds: Mapping[str, Sequence[Nets]]) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def layer_trend(table: pd.DataFrame, name: str, column: str, seed: int) -> stats.Estimate:
+def layer_trend(table: pd.DataFrame, name: str, column: str) -> stats.Estimate:
     """Mean over trained nets of one kind of data of a correlation with the layer index; takes the net table.
 
     Args:
         table: see `papers.ricci.coefficients.net_table`.
         name: "synthetic" or "images".
         column: "curvature_trend", "hop_sum_trend" or "eta_trend".
-        seed: seeds the resampling of nets.
     """
     values = table.loc[(table["condition"] == TRAINED) & (table["dataset"].map(kind) == name), column].dropna()
-    return stats.estimate(lambda x: x.mean(axis=0), values.to_numpy(float), seed=seed)
+    return stats.mean(values)
 
 
-def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed: int) -> pd.DataFrame:
+def layers(rows: pd.DataFrame, convention: str, largest_share: float) -> pd.DataFrame:
     """Mean hop distance and curvature by layer, of the trained nets of each cell at its best k.
 
     Columns: dataset, architecture, depth, k, layer, quantity ("hop distance", "curvature"), mean, lower, upper, seeds.
@@ -164,8 +187,36 @@ def layer_curves(rows: pd.DataFrame, convention: str, largest_share: float, seed
             ("hop distance", nets.hop_sums[connected, best] / (n * (n - 1))),
             ("curvature", (nets.curvature[connected, best] / n - 4 * k + 4 * k**2) / k**2),
         ):
-            found = stats.mean_interval(values, seed=seed)
             cell = dict(zip(KEY, nets[:3], strict=True)) | {"k": k, "layer": np.arange(1, nets.depth + 1)}
-            curve = {"mean": found.estimate, "lower": found.lower, "upper": found.upper, "seeds": found.n}
-            tables.append(pd.DataFrame(cell | {"quantity": quantity} | curve))
+            tables.append(stats.mean(values).frame(**cell, quantity=quantity))
     return pd.concat(tables, ignore_index=True)
+
+
+def scale_by_data(cells: Sequence[Nets], best: pd.DataFrame, name: str, seed: int) -> stats.Finding:
+    """`median_scale` of one kind of data, with the median on the wider grid of k and the share of cells at its edge.
+
+    Takes the cells of that kind, and `best_scales` of both grids, named in a column `grid`.
+    """
+    widest = best[(best["grid"] == "all k") & (best["dataset"].map(kind) == name)]
+    values = {"all_k": widest["share"].median(), "at_edge": widest["at_edge"].mean()}
+    return stats.Finding(median_scale(cells, seed), values)
+
+
+def curvature_trend(table: pd.DataFrame, name: str) -> stats.Finding:
+    """`layer_trend` of curvature for one kind of data, with those of distances, of their change, and by depth."""
+    trends = {"hop_sum": "hop_sum_trend", "distance_change": "eta_trend"}
+    values = {key: layer_trend(table, name, column).value for key, column in trends.items()}
+    for depth, part in table[table["dataset"].map(kind) == name].groupby("depth"):
+        values[f"depth_{depth}"] = layer_trend(part, name, "curvature_trend").value
+    return stats.Finding(layer_trend(table, name, "curvature_trend"), values)
+
+
+def can_group(cells: Sequence[Nets]) -> bool:
+    """Whether there are two data sets and two depths, between which profiles can be grouped."""
+    return min(len({nets.dataset for nets in cells}), len({nets.depth for nets in cells})) > 1
+
+
+def grouping_difference(cells: Sequence[Nets], name: str, seed: int) -> stats.Finding:
+    """`grouping` of one kind of data by what the paper says groups it: images by depth, else by data set."""
+    found = grouping(cells, seed, "depth" if name == "images" else "dataset")
+    return stats.Finding(found.difference, {"depth": found.depth, "dataset": found.dataset})

@@ -17,7 +17,9 @@ from repro.papers.ricci.study import ARCHITECTURES
 LINES: tuple[Literal["-", "--"], ...] = ("-", "--")  # of the smaller and the larger depth
 
 
-@style.styled
+@style.draws(
+    "dataset", "architecture", "depth", "k", "coefficient", "share", "published_k", "published_share", "at_edge", "grid"
+)
 def best_scales(frame: pd.DataFrame) -> Figure:
     """Best k of each cell as a share of the points, beside the published one.
 
@@ -53,7 +55,9 @@ def best_scales(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws(
+    "dataset", "architecture", "depth", "points", "k", "coefficient", "lower", "upper", "connected", "nets", "best"
+)
 def profiles(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
     """Pooled coefficient against k, a panel per data set, a curve per architecture and depth.
 
@@ -73,7 +77,7 @@ def profiles(frame: pd.DataFrame, limits: dict[str, float]) -> Figure:
     for axis in left:
         axis.set_ylabel("pooled coefficient")
     handles = [*_curve_handles(frame["depth"]), Patch(color="0.93", label="beyond the paper's grid")]
-    style.legend_below(figure, handles, "band: 95 % interval over nets (bootstrap)", 6)
+    style.legend_below(figure, handles, "band: 95 % interval over nets", 6)
     return figure
 
 
@@ -92,7 +96,7 @@ def _curve_handles(depths: pd.Series) -> list[Artist]:
     return [*found, *(Line2D([], [], color="0.3", linestyle=line, label=f"{depth} layers") for depth, line in lines)]
 
 
-@style.styled
+@style.draws("left", "right", "distance", "cells", "kind", "name")
 def groups(frame: pd.DataFrame) -> Figure:
     """Dendrograms of the cells by their profiles over k, one per kind of data.
 
@@ -111,8 +115,8 @@ def groups(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
-def layer_curves(frame: pd.DataFrame) -> Figure:
+@style.draws("dataset", "architecture", "depth", "k", "layer", "quantity", "mean", "lower", "upper", "seeds")
+def layers(frame: pd.DataFrame) -> Figure:
     """Mean hop distance and the curvature due to hubs against layer, a column per data set, at each cell's best k.
 
     Args:

@@ -60,9 +60,9 @@ def stopping(values: npt.ArrayLike, patience: int, smallest_fall: float = 0.0) -
     return Stop(checkpoint, kept)
 
 
-def curves(rows: pd.DataFrame, seed: int, quantities: Sequence[str] = tuple(QUANTITIES)) -> pd.DataFrame:
+def curves(rows: pd.DataFrame, quantities: Sequence[str] = tuple(QUANTITIES)) -> pd.DataFrame:
     """Mean over nets along training: dataset, architecture, depth, quantity, epoch, mean, lower, upper, nets."""
-    tables = [_means(rows, QUANTITIES[name], [*KEY, "epoch"], seed).assign(quantity=name) for name in quantities]
+    tables = [_means(rows, QUANTITIES[name], [*KEY, "epoch"]).assign(quantity=name) for name in quantities]
     return pd.concat([table for table in tables if len(table)], ignore_index=True)  # an empty one has no types
 
 
@@ -76,9 +76,9 @@ def before_and_after(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(tables).reset_index()
 
 
-def change(pairs: pd.DataFrame, seed: int) -> stats.Estimate:
+def change(pairs: pd.DataFrame) -> stats.Estimate:
     """Trained − untrained, mean over the nets of `before_and_after` (of one curvature) where both are defined."""
-    return stats.estimate(_mean, (pairs[TRAINED] - pairs[UNTRAINED]).dropna(), seed=seed)
+    return stats.mean((pairs[TRAINED] - pairs[UNTRAINED]).dropna())
 
 
 def changes(pairs: pd.DataFrame) -> dict[str, float]:
@@ -100,7 +100,7 @@ def changes(pairs: pd.DataFrame) -> dict[str, float]:
     return found
 
 
-def layers(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
+def layers(rows: pd.DataFrame) -> pd.DataFrame:
     """Layer coefficients before and after training: columns of a cell, state, step, mean, lower, upper, nets.
 
     Step 1 leads from the input to the first hidden layer, the last one to the output.
@@ -110,7 +110,7 @@ def layers(rows: pd.DataFrame, seed: int) -> pd.DataFrame:
     single = chosen.assign(state=chosen["checkpoint"].map(states)).explode("layers_augmented")
     single["step"] = single.groupby([*NET, "state"]).cumcount() + 1
     single["layers_augmented"] = single["layers_augmented"].astype(float)
-    return _means(single, "layers_augmented", [*KEY, "state", "step"], seed)
+    return _means(single, "layers_augmented", [*KEY, "state", "step"])
 
 
 def stops(rows: pd.DataFrame, patience: int, smallest_fall: float) -> pd.DataFrame:
@@ -150,15 +150,16 @@ def compared(table: pd.DataFrame) -> pd.DataFrame:
     return table[NET].assign(**shares, **lost)
 
 
-def accuracy_lost(table: pd.DataFrame, seed: int, by: str = "heuristic") -> stats.Estimate:
+def accuracy_lost(table: pd.DataFrame, by: str = "heuristic") -> stats.Estimate:
     """Mean test accuracy of the rule's nets − of those "heuristic", "fixed", "stop" or "last" (columns of `stops`)."""
-    return stats.estimate(_mean, table["rule_accuracy"] - table[f"{by}_accuracy"], seed=seed)
+    return stats.mean(table["rule_accuracy"] - table[f"{by}_accuracy"])
 
 
-def epochs_saved(table: pd.DataFrame, seed: int) -> stats.Estimate:
+def epochs_saved(table: pd.DataFrame) -> stats.Estimate:
     """1 − mean epochs run by the heuristic / by the rule."""
     epochs = (table["heuristic_epoch"], table["rule_epoch"])
-    return stats.estimate(lambda h, r: 1 - h.mean(axis=0) / r.mean(axis=0), *epochs, seed=seed)
+    share = stats.estimate(lambda h, r: h.mean(axis=0) / r.mean(axis=0), *epochs, scale=stats.LOGARITHM)
+    return share.map(lambda ratio: 1 - ratio)
 
 
 def by_dataset(table: pd.DataFrame) -> pd.DataFrame:
@@ -171,14 +172,29 @@ def by_dataset(table: pd.DataFrame) -> pd.DataFrame:
     return means.reset_index()
 
 
-def _means(rows: pd.DataFrame, column: str, by: list[str], seed: int) -> pd.DataFrame:
+def _means(rows: pd.DataFrame, column: str, by: list[str]) -> pd.DataFrame:
     """Mean with interval over the nets where the column is defined, by group."""
     found = []
     for key, part in rows.dropna(subset=[column]).groupby(by, sort=False):
-        mean = stats.mean_interval(part[column], seed)
-        found.append([*key, float(mean.estimate), float(mean.lower), float(mean.upper), mean.n])
+        mean = stats.mean(part[column])
+        found.append([*key, mean.value, *mean.interval, mean.n])
     return pd.DataFrame(found, columns=[*by, "mean", "lower", "upper", "nets"])
 
 
-def _mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.asarray(values.mean(axis=0))
+def local_change(pairs: pd.DataFrame) -> stats.Finding:
+    """`change` with augmented curvature, with the means of `changes`; takes `before_and_after`."""
+    return stats.Finding(change(pairs[pairs["curvature"] == "augmented"]), changes(pairs))
+
+
+def stop_accuracy(table: pd.DataFrame) -> stats.Finding:
+    """Accuracy lost by the heuristic, with that lost by the other stops, and mean accuracies; takes `stops`."""
+    values = {f"lost_{name}": accuracy_lost(table, name).value for name in ("fixed", "stop", "last")}
+    values |= {f"{name}_accuracy": table[f"{name}_accuracy"].mean() for name in ("heuristic", "fixed", "rule", "last")}
+    return stats.Finding(accuracy_lost(table), values)
+
+
+def stop_epochs(table: pd.DataFrame) -> stats.Finding:
+    """Epochs saved by the heuristic, with mean epochs and how often each rule stopped a run; takes `stops`."""
+    values = {f"{name}_epochs": table[f"{name}_epoch"].mean() for name in ("heuristic", "fixed", "rule")}
+    values |= {f"{name}_stopped": table[f"{name}_stopped"].mean() for name in ("heuristic", "rule")}
+    return stats.Finding(epochs_saved(table), values)

@@ -36,7 +36,7 @@ STOPS: dict[str, dict[str, Any]] = {
 }
 
 
-@style.styled
+@style.draws("dataset", "architecture", "depth", "epoch", "mean", "lower", "upper", "nets", "quantity")
 def along_training(frame: pd.DataFrame) -> Figure:
     """Accuracy, global and mean local coefficients against epoch, a column per data set, a curve per depth.
 
@@ -71,7 +71,7 @@ def along_training(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("dataset", "architecture", "depth", "net", "curvature", "untrained", "trained")
 def before_and_after(frame: pd.DataFrame) -> Figure:
     """Mean local coefficient of every net before and after training, a panel per curvature.
 
@@ -109,7 +109,7 @@ def before_and_after(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws("dataset", "architecture", "depth", "state", "step", "mean", "lower", "upper", "nets")
 def layers(frame: pd.DataFrame) -> Figure:
     """Layer coefficients of untrained and trained nets against the step between layers.
 
@@ -140,7 +140,17 @@ def layers(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.styled
+@style.draws(
+    "dataset",
+    "architecture",
+    "depth",
+    "net",
+    "heuristic_share",
+    "rule_share",
+    "heuristic_lost",
+    "fixed_lost",
+    "last_lost",
+)
 def early_stopping(frame: pd.DataFrame, largest_loss: float) -> Figure:
     """Where the heuristic and the validation rule stop each net, and the test accuracy that is lost against the rule.
 

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from repro.papers.compression import amplification_plots, cylinder_plots, exponents_plots
-from repro.workflow import forest
 
 regression = pytest.mark.mpl_image_compare(
     baseline_dir="../../baselines/plots", tolerance=12, style="default", savefig_kwargs={"dpi": 75}
@@ -62,19 +61,6 @@ def test_decision_slices():
     planes = [("feature", np.abs(x1 - 0.4) - 0.7), ("lazy", np.hypot(x1 - 0.4, x2) - 1.2)]
     frame = pd.concat([pd.DataFrame({"regime": r, "x1": x1, "x2": x2, "decision": f}) for r, f in planes])
     return exponents_plots.decision_slices(frame, (-0.3, 1.18549))
-
-
-@regression
-def test_forest():
-    inf = np.inf
-    columns = ["claim", "part", "estimate", "lower", "upper", "region_lower", "region_upper", "verdict"]
-    rows = [
-        ("a.inside", "d = 5", 0.5, 0.45, 0.55, 0.4, 0.6, "reproduced"),
-        ("a.outside", "", 0.9, 0.8, 1.0, 0.4, 0.6, "not reproduced"),
-        ("a.across", "", 0.6, 0.5, 0.7, 0.4, 0.6, "inconclusive"),
-        ("a.half_open", "", 0.3, 0.2, 0.4, 0.0, inf, "reproduced"),
-    ]
-    return forest.forest(pd.DataFrame(rows, columns=columns), label="estimate")
 
 
 def with_interval(frame, mean, spread=0.1):
@@ -158,13 +144,13 @@ def test_nuisances():
 
 
 @regression
-def test_gain_and_compression():
+def test_gain():
     frame = combinations(quantity=["error ratio", "amplification"], informative=[2, 3], dimension=[5], train_size=SIZES)
-    return cylinder_plots.gain_and_compression(with_interval(frame, 0.1 * frame["train_size"] ** 0.5 + 0.3))
+    return cylinder_plots.gain(with_interval(frame, 0.1 * frame["train_size"] ** 0.5 + 0.3))
 
 
 DRAWINGS = [test_learning_curves, test_growth, test_crossover, test_stages, test_one_neuron_growth, test_nuisances,
-            test_gain_and_compression]  # fmt: skip
+            test_gain]  # fmt: skip
 
 
 @pytest.mark.parametrize("drawing", DRAWINGS, ids=lambda drawing: drawing.__name__.removeprefix("test_"))

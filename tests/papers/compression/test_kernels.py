@@ -131,12 +131,12 @@ def rows_of(curves, quantity="test_error", ranks=(0,)):
 
 def test_ratios_and_exponents_of_power_laws():
     rows = rows_of({"net": lambda p: p**-0.7, "lazy": lambda p: 2 * p**-0.4, "final": lambda p: p**-0.4})
-    gain = analysis.exponent_gain(rows, seed=0)
-    assert gain.estimate == pytest.approx(0.3) and gain.interval == pytest.approx((0.3, 0.3))
-    ratio = analysis.error_ratio(rows, "final", "lazy", seed=0)
-    assert ratio.estimate == pytest.approx(0.5) and ratio.interval == pytest.approx((0.5, 0.5))
-    ratio = analysis.error_ratio(rows, "net", "final", seed=0)
-    assert ratio.estimate == pytest.approx(np.sqrt(100**-0.3 * 400**-0.3))  # geometric mean over sizes
+    gain = analysis.exponent_gain(rows)
+    assert gain.value == pytest.approx(0.3) and gain.interval == pytest.approx((0.3, 0.3))
+    ratio = analysis.error_ratio(rows, "final", "lazy")
+    assert ratio.value == pytest.approx(0.5) and ratio.interval == pytest.approx((0.5, 0.5))
+    ratio = analysis.error_ratio(rows, "net", "final")
+    assert ratio.value == pytest.approx(np.sqrt(100**-0.3 * 400**-0.3))  # geometric mean over sizes
     assert analysis.share_of_runs(rows, "final", "lazy", 0.51) == 1
     assert analysis.share_of_runs(rows, "net", "final", 0.2) == 0.5  # at 400 only
 
@@ -149,10 +149,10 @@ def test_single_ratios_are_those_of_each_seed_and_size():
 
 def test_changes_average_sizes_and_sum_shares():
     rows = rows_of({"initial": lambda p: 0.01, "final": lambda p: p / 1e4}, "share", ranks=range(1, 11))
-    change = analysis.change(rows, "share", seed=0)
-    assert change.n == 2 and change.estimate == pytest.approx(10 * (0.025 - 0.01))
+    change = analysis.change(rows, "share")
+    assert change.n == 2 and change.value == pytest.approx(10 * (0.025 - 0.01))
     information = rows.assign(quantity="information")
-    assert analysis.change(information, "information", seed=0).estimate == pytest.approx(0.025 - 0.01)  # of rank 1
+    assert analysis.change(information, "information").value == pytest.approx(0.025 - 0.01)  # of rank 1
     assert analysis.average(information, "information", "final") == pytest.approx(0.025)
 
 
@@ -165,12 +165,12 @@ def test_a_missing_seed_is_refused():
 def test_tables_of_real_rows(kernel_rows):
     rows = pd.DataFrame(kernel_rows).assign(dimension=4, train_size=64)
     rows = pd.concat([rows.assign(seed=0), rows.assign(seed=1)])
-    drawn = analysis.by_dimension(rows, analysis.before_and_after, 0)
+    drawn = analysis.by_dimension(rows, analysis.before_and_after)
     assert set(drawn["dimension"]) == {4} and (drawn["lower"] == drawn["mean"]).all()
-    spectra = analysis.spectra(rows, 64, 0)
+    spectra = analysis.spectra(rows, 64)
     last = spectra[(spectra["quantity"] == "share") & (spectra["rank"] == 10)].set_index("subject")["mean"]
     assert last["final"] == pytest.approx(analysis.average(rows, "share", "final"))
-    curves = analysis.learning_curves(rows, ["net", "final"], 0)
+    curves = analysis.learning_curves(rows, ["net", "final"])
     assert list(curves["learner"]) == ["net", "final"] and (curves["seeds"] == 2).all()
-    ratios = analysis.against_net(rows, ["net", "analytic"], 0)
+    ratios = analysis.controls(rows, ["net", "analytic"])
     assert ratios["ratio"].iloc[0] == pytest.approx(1) and ratios["ratio"].iloc[1] > 1

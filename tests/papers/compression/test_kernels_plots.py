@@ -75,8 +75,8 @@ def test_single_ratios():
 
 
 @regression
-def test_against_net():
+def test_controls():
     ratio = np.array([3.0, 4.0, 1.2, 0.6, 9.0])
     learners = ["analytic", "initial", "final", "stretched_B", "wrong_axis"]
     frame = pd.DataFrame({"learner": learners, "ratio": ratio, "lower": 0.8 * ratio, "upper": 1.2 * ratio, "seeds": 10})
-    return plots.against_net(by_dimension([frame]))
+    return plots.controls(by_dimension([frame]))

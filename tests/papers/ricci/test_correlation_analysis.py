@@ -5,12 +5,15 @@ from itertools import permutations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binom
+from scipy.stats import t as t_distribution
 from sklearn.metrics import roc_auc_score
 
 from repro.geometry.graph import ricci_correlation, standardise
 from repro.papers.ricci import coefficients as ricci
 from repro.papers.ricci import correlation_analysis as ricci_claims
 from repro.papers.ricci.study import FEW, KEY, SHUFFLED, TRAINED, UNTRAINED
+from repro.stats import estimate as stats
 from repro.stats import regression
 
 NEIGHBOURS = (6, 50, 200)
@@ -143,18 +146,6 @@ def test_best_k_is_the_most_negative_eligible_one():
     assert ricci.Pooled(coefficient, connected).best.tolist() == [1, 2, -1]
 
 
-def test_resamples_are_deterministic_and_draw_nets():
-    nets = only(rows(4))
-    first, again = (ricci.resampled(nets, np.random.default_rng(7), 50) for _ in range(2))
-    assert first.coefficient.tobytes() == again.coefficient.tobytes() and first.coefficient.shape == (50, 3)
-    draws = np.random.default_rng(7).multinomial(4, [0.25] * 4, size=50)
-    assert first.coefficient == pytest.approx(ricci.pooled(nets, draws).coefficient)
-    alone = only(rows(1))
-    assert ricci.resampled(alone, np.random.default_rng(0), 5).coefficient == pytest.approx(
-        np.tile(alone.coefficients, (5, 1))
-    )
-
-
 # --- k chosen on the other half ---
 
 
@@ -241,24 +232,70 @@ def test_scales_mark_one_best_k_a_cell_inside_its_interval():
     five = found[found["depth"] == 5]
     assert five["k"].tolist() == list(NEIGHBOURS) and five["best"].tolist() == [False, True, False]
     assert five["coefficient"].to_numpy() == pytest.approx([correlation_of_all_pairs(table, k) for k in NEIGHBOURS])
-    assert (five["lower"] <= five["coefficient"]).all() and (five["coefficient"] <= five["upper"]).all()
+    assert five[["lower", "upper"]].isna().all(axis=1).tolist() == [False, True, False]  # -1 has no finite z
+    five = five[~five["best"]]
+    assert (five["lower"] < five["coefficient"]).all() and (five["coefficient"] < five["upper"]).all()
+
+
+def test_interval_of_a_scale_leaves_out_each_connected_net_in_turn():
+    table = disconnect(rows(8), 3, 50)
+    found = ricci.scales(table, "directed").set_index("k").loc[50]
+    others = [net for net in range(8) if net != 3]
+    left_out = np.arctanh([correlation_of_all_pairs(table[table["net"] != net], 50) for net in others])
+    half = t_distribution.ppf(0.975, 6) * 6 * left_out.std(ddof=1) / np.sqrt(7)
+    centre = np.arctanh(found["coefficient"])
+    assert [found["lower"], found["upper"]] == pytest.approx(np.tanh([centre - half, centre + half]))
+    assert found["nets"] == 8
+
+
+@pytest.mark.parametrize("count", [8, 12, 36])
+def test_interval_of_a_scale_holds_the_truth_in_95_per_cent(count):
+    # Every k is another sample of nets: their levels differ, and so do the correlations within them, -0.5 on average.
+    samples, depth, rng = 2_000, 5, np.random.default_rng(count)
+    noise, level = rng.normal(size=(2, count, samples, depth - 1)), rng.normal(0, 0.5, (2, count, samples, 1))
+    along = rng.uniform(-0.9, -0.1, (count, samples, 1))
+    hop_sums = np.pad(np.cumsum(noise[0] + level[0], axis=-1), [(0, 0), (0, 0), (1, 0)])
+    curvature = np.pad(along * noise[0] + np.sqrt(1 - along**2) * noise[1] + level[1], [(0, 0), (0, 0), (0, 1)])
+    index = pd.MultiIndex.from_product([range(count), range(1, samples + 1)], names=["net", "k"])
+    table = pd.DataFrame({
+        "hop_sums": list(hop_sums.reshape(-1, depth)), "directed_curvature": list(curvature.reshape(-1, depth)),
+    }, index=index).reset_index().assign(
+        dataset="A", architecture="narrow", depth=depth, condition=TRAINED, points=samples, test_accuracy=1.0,
+        test_loss=0.1,
+    )  # fmt: skip
+    found = ricci.scales(table, "directed")
+    holds = ((found["lower"] <= -0.4) & (found["upper"] >= -0.4)).sum()  # -0.5 over the variance 1 + 0.25 of both
+    lowest, highest = binom.interval(0.999, samples, 0.95)
+    assert lowest <= holds <= highest
+
+
+def test_one_connected_net_has_a_coefficient_and_no_interval():
+    table = rows(2, seed=3)
+    found = ricci.scales(disconnect(table, 1, 50), "directed").set_index("k").loc[50]
+    assert np.isfinite(found["coefficient"]) and found[["lower", "upper"]].isna().all()
 
 
 def test_held_out_scales_average_each_half_at_the_other_halfs_k():
     table = opposite_at(opposite_at(rows(8), 0, 50), 1, 200)
     missing = rows(4, depth=11, accuracy=0.5)  # trained, but none well
-    found = ricci.held_out_scales(pd.concat([table, missing], ignore_index=True), "directed", 1.0, 0)
+    found = ricci.held_out_scales(pd.concat([table, missing], ignore_index=True), "directed", 1.0)
     halves = [table[table["net"] % 2 == parity] for parity in (0, 1)]
     expected = np.mean([correlation_of_all_pairs(halves[0], 200), correlation_of_all_pairs(halves[1], 50)])
     assert found["coefficient"][0] == pytest.approx(expected) and found["nets"].tolist() == [8, 0]
     assert found["lower"][0] < expected < found["upper"][0]
+    one, two = np.arange(4) != np.arange(4)[:, None], [part["net"].unique() for part in halves]
+    left_out = [
+        np.mean(
+            [
+                correlation_of_all_pairs(halves[0][halves[0]["net"].isin(two[0][kept_0])], 200),
+                correlation_of_all_pairs(halves[1][halves[1]["net"].isin(two[1][kept_1])], 50),
+            ]
+        )
+        for kept_0, kept_1 in [*((kept, np.full(4, True)) for kept in one), *((np.full(4, True), kept) for kept in one)]
+    ]
+    half = t_distribution.ppf(0.95, 7) * 7 * np.arctanh(left_out).std(ddof=1) / np.sqrt(8)
+    assert found["upper"][0] == pytest.approx(np.tanh(np.arctanh(expected) + half))
     assert found.loc[1, ["coefficient", "lower", "upper"]].isna().all() and found["depth"].tolist() == [5, 11]
-
-
-def test_quantiles_need_nine_defined_resamples_in_ten():
-    replicates = np.column_stack([np.r_[np.full(5, np.nan), np.zeros(45)], np.r_[np.full(6, np.nan), np.ones(44)]])
-    lower, upper = ricci.quantiles(replicates, 0.05, 0.95)
-    assert lower[0] == upper[0] == 0 and np.isnan([lower[1], upper[1]]).all()
 
 
 # --- claims ---
@@ -277,10 +314,10 @@ def two_states():
 
 def test_shares_and_their_difference_by_hand():
     table = two_states()
-    assert ricci_claims.share_negative(table, TRAINED)[::2] == pytest.approx((2 / 3, 3))
-    assert ricci_claims.share_negative(table, UNTRAINED)[::2] == pytest.approx((1 / 2, 2))
-    found = ricci_claims.share_difference(table, TRAINED, UNTRAINED, "rho", seed=0)
-    assert found.estimate == pytest.approx(2 / 3 - 1 / 2) and found.n == 4
+    assert ricci_claims.share_negative(table, TRAINED) == stats.proportion(2, 3)
+    assert ricci_claims.share_negative(table, UNTRAINED) == stats.proportion(1, 2)
+    found = ricci_claims.share_difference(table, TRAINED, UNTRAINED, "rho")
+    assert found.value == pytest.approx(2 / 3 - 1 / 2) and found.n == 4
 
 
 def test_difference_of_shares_keeps_the_two_states_of_a_net_together():
@@ -290,7 +327,7 @@ def test_difference_of_shares_keeps_the_two_states_of_a_net_together():
     def width(other):
         second = net_table(net=range(200), rho=other, condition=UNTRAINED)
         both = pd.concat([net_table(net=range(200), rho=rho), second])
-        lower, upper = ricci_claims.share_difference(both, TRAINED, UNTRAINED, "rho", seed=0).interval
+        lower, upper = ricci_claims.share_difference(both, TRAINED, UNTRAINED, "rho").interval
         return upper - lower
 
     assert width(rho) == 0 and width(rng.normal(size=200)) == pytest.approx(2 * 1.96 * np.sqrt(0.5 / 200), rel=0.15)
@@ -298,7 +335,7 @@ def test_difference_of_shares_keeps_the_two_states_of_a_net_together():
 
 def test_table_of_shares_has_what_is_defined():
     table = two_states().assign(rho_in_sample=[-1.0] * 6, rho_own=np.nan, shuffled_layers=[0.5, 0.7, 0.6, 0, 0, 0])
-    found = ricci_claims.shares(table, seed=0)
+    found = ricci_claims.shares(table)
     layers = ricci_claims.SHUFFLED_LAYERS
     assert found[["condition", "choice"]].to_numpy().tolist() == [
         *([condition, "k held out"] for condition in (TRAINED, UNTRAINED, layers)),
@@ -322,14 +359,15 @@ def test_separation_is_the_area_under_the_curve():
 def test_gain_over_shuffled_layers_is_of_one_depth_of_trained_nets():
     table = net_table(net=range(4), rho=[-1.0, -0.5, 0.5, np.nan], shuffled_layers=[0.5, 0.4, 0.3, np.nan])
     others = [table.assign(depth=11, rho=1.0), table.assign(condition=UNTRAINED, rho=1.0)]
-    found = ricci_claims.shuffled_layers(pd.concat([table, *others]), 5, seed=0)
-    assert found.estimate == pytest.approx(2 / 3 - 0.4) and found.n == 3
+    found = ricci_claims.shuffled_layers(pd.concat([table, *others]), 5)
+    assert found.value == pytest.approx(2 / 3 - 0.4) and found.n == 3
 
 
 def test_all_cells_negative_counts_bounds():
     table = pd.DataFrame({"lower": [-0.5, -0.3, -0.2, 0.1, np.nan], "upper": [-0.1, -0.05, 0.1, 0.5, np.nan]})
-    assert ricci_claims.all_cells_negative(table) == (0.4, (0.4, 0.8), 5)
-    assert ricci_claims.all_cells_negative(table[:2]) == (1.0, (1.0, 1.0), 2)
+    method = "one-sided bounds of the cells"
+    assert ricci_claims.all_cells_negative(table) == stats.Estimate(0.4, 0.4, 0.8, 5, method)
+    assert ricci_claims.all_cells_negative(table[:2]) == stats.Estimate(1.0, 1.0, 1.0, 2, method)
 
 
 def regression_table(seed=0, nets=30, slope=0.0, interaction=0.0):
@@ -370,12 +408,12 @@ def test_linked_nets_have_the_printed_and_the_usual_standardisation():
 
 def test_accuracy_link_is_the_partial_correlation_given_cells():
     nets = ricci_claims.linked_nets(regression_table(slope=0.8, interaction=1.0))
-    found = ricci_claims.accuracy_link(nets, seed=0)
+    found = ricci_claims.accuracy_link(nets)
     fit = regression.fit_regressor(nets["accuracy"], nets["z"], regression.dummies(nets, [KEY]))
-    assert found.estimate == pytest.approx(fit.partial_correlation) and found.n == len(nets)
-    assert found.interval == pytest.approx(fit.interval, abs=0.04) and found.interval[1] < 0
+    assert found.value == pytest.approx(fit.partial_correlation) and found.n == len(nets)
+    assert found.interval == pytest.approx(fit.interval, abs=0.04) and found.upper < 0
     centred = ricci_claims.within_cells(nets)
-    assert np.corrcoef(centred["z_centred"], centred["accuracy_centred"])[0, 1] == pytest.approx(found.estimate)
+    assert np.corrcoef(centred["z_centred"], centred["accuracy_centred"])[0, 1] == pytest.approx(found.value)
 
 
 def test_additive_model_is_biased_where_cell_means_do_not_add_up_and_permutations_see_it():
@@ -385,11 +423,11 @@ def test_additive_model_is_biased_where_cell_means_do_not_add_up_and_permutation
     ]
     t, null = (np.array([getattr(one, name) for one in found]) for name in ("t", "null_mean"))
     assert (null < -1).all() and np.mean(t < -1.96) > 0.8  # significant, and no relation within cells
-    share = np.array([one.share.estimate for one in found])
+    share = np.array([one.share.value for one in found])
     assert 0.35 < share.mean() < 0.65 and np.mean(share < 0.05) < 0.2  # uniform: 0.5 ± 0.037, and 0.05 ± 0.03
     assert found[0].share.n == ricci_claims.PERMUTATIONS
     additive = ricci_claims.additive_permutation(ricci_claims.linked_nets(regression_table(slope=1.0)), 0)
-    assert additive.share.estimate == 0 and additive.t < -5 and abs(additive.null_mean) < 1
+    assert additive.share.value == 0 and additive.t < -5 and abs(additive.null_mean) < 1
 
 
 def test_every_fit_of_both_conventions():
@@ -442,9 +480,7 @@ def test_pooled_near_is_the_worst_architecture_at_its_best_k():
 def test_difference_of_shares_leaves_out_cells_that_lack_a_condition_and_pairs_on_request():
     other = net_table(net=[0, 1], rho=[-1.0, -1.0]).assign(dataset="B")
     table = pd.concat([two_states(), other], ignore_index=True)
-    alone, with_other = (
-        ricci_claims.share_difference(t, TRAINED, UNTRAINED, "rho", seed=0) for t in (two_states(), table)
-    )
+    alone, with_other = (ricci_claims.share_difference(t, TRAINED, UNTRAINED, "rho") for t in (two_states(), table))
     assert alone == with_other
-    paired = ricci_claims.share_difference(table, TRAINED, UNTRAINED, "rho", seed=0, paired=True)
-    assert paired.n == 1 and paired.estimate == 1  # only net 0 has both: −0.5 and 0.4
+    paired = ricci_claims.share_difference(table, TRAINED, UNTRAINED, "rho", paired=True)
+    assert paired.n == 1 and paired.value == 1  # only net 0 has both: −0.5 and 0.4

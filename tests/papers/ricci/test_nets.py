@@ -1,5 +1,6 @@
 """A cell's rows are those of its nets, whatever nets run beside them; tasks, nulls and grids are as declared."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -194,21 +195,14 @@ def test_bad_parameters_are_named(change, message):
 
 # --- grids ---
 
-STUDY = {"datasets": ["A", "B"], "architectures": ["narrow", "wide"], "depths": [5, 11], "neighbours": (6, 10)}
-STUDY |= {
-    "epochs": 7,
-    "train_size": 100,
-    "few_points": 20,
-    "few_epochs": 30,
-    "test_size": 50,
-    "seed": 3,
-    "dtype": "float64",
-}
+GROUP = grid.Group(["A", "B"], (6, 10), epochs=7, train_size=100, test_size=50)
+STUDY = {"architectures": ["narrow", "wide"], "depths": [5, 11], "few_points": 20, "few_epochs": 30}
+STUDY |= {"seed": 3, "dtype": "float64"}
 NETS = {"trained": 30, "untrained": 12, "shuffled labels": 5, "few labels": 5}
 
 
 def test_grid_has_every_net_of_every_cell_once_in_blocks():
-    configs = grid.study_grid(nets=NETS, **STUDY)
+    configs = grid.study_grid([GROUP], nets=NETS, **STUDY)
     assert len(configs) == 8 * (3 + 1 + 1 + 1) and max(config["nets"] for config in configs) == grid.BLOCK == 12
     for condition, count in NETS.items():
         for cell_of_study in itertools.product("AB", ("narrow", "wide"), (5, 11)):
@@ -224,15 +218,17 @@ def test_grid_has_every_net_of_every_cell_once_in_blocks():
 
 def test_grid_trains_each_condition_on_its_points():
     settings = {
-        config["condition"]: (config["train_size"], config["epochs"]) for config in grid.study_grid(nets=NETS, **STUDY)
+        config["condition"]: (config["train_size"], config["epochs"])
+        for config in grid.study_grid([GROUP], nets=NETS, **STUDY)
     }
     assert settings["trained"] == (100, 7) and settings["untrained"][1] == 0
     assert settings["shuffled labels"] == settings["few labels"] == (20, 30)
 
 
 def test_grids_are_configurations_of_cells():
-    small = {**STUDY, "datasets": ["A"], "architectures": ["narrow"], "depths": [3], "epochs": 1, "few_epochs": 1}
-    for config in grid.study_grid(nets=dict.fromkeys(NETS, 1), **small):
+    small = {**STUDY, "architectures": ["narrow"], "depths": [3], "few_epochs": 1}
+    group = dataclasses.replace(GROUP, datasets=["A"], epochs=1)
+    for config in grid.study_grid([group], nets=dict.fromkeys(NETS, 1), **small):
         assert len(ricci.ensemble_cell(**config)) == 2
 
 
@@ -249,9 +245,13 @@ def test_missing_images_and_unknown_conditions_are_told_before_any_cell_runs(mon
         raise images.DataError(f"{name} was not found")
 
     monkeypatch.setattr(images, "load", missing)
-    settings = {"architectures": ["narrow"], "depths": [5], "neighbours": [5], "epochs": 1, "train_size": 50}
+    settings = {"architectures": ["narrow"], "depths": [5]}
+
+    def group(name):
+        return [grid.Group([name], [5], epochs=1, train_size=50, test_size=50)]
+
     with pytest.raises(images.DataError, match="mnist was not found"):
-        grid.study_grid(datasets=["mnist-1v7"], nets={"trained": 2}, **settings)
+        grid.study_grid(group("mnist-1v7"), nets={"trained": 2}, **settings)
     with pytest.raises(ValueError, match=r"conditions of .*, got .'trainde'"):
-        grid.study_grid(datasets=["A"], nets={"trainde": 2}, **settings)
-    assert len(grid.study_grid(datasets=["A"], nets={"trained": 2}, **settings)) == 1  # drawn sets need no files
+        grid.study_grid(group("A"), nets={"trainde": 2}, **settings)
+    assert len(grid.study_grid(group("A"), nets={"trained": 2}, **settings)) == 1  # drawn sets need no files

@@ -8,15 +8,16 @@ import pytest
 from scipy.cluster.hierarchy import is_valid_linkage
 
 from repro.papers.ricci import profiles_analysis as profiles
-from repro.papers.ricci.coefficients import Nets, Pooled, pooled, resampled
+from repro.papers.ricci.coefficients import Nets, Pooled, pooled
 from repro.papers.ricci.study import KEY, TRAINED, UNTRAINED
+from repro.stats.estimate import Estimate
 
 NEIGHBOURS = np.array([10, 50, 100, 200])
 
 
 @pytest.fixture(autouse=True)
 def fewer_resamples(monkeypatch):
-    monkeypatch.setattr(profiles, "resampled", partial(resampled, resamples=200))
+    monkeypatch.setattr(profiles, "resampled", partial(profiles.resampled, resamples=200))
 
 
 def cell(target, dataset="A", depth=5, architecture="narrow", nets=6, seed=0):
@@ -70,22 +71,42 @@ def test_cells_of_a_kind_have_a_coefficient_at_some_k():
     ]
 
 
+# --- resampled nets ---
+
+
+def test_resamples_are_deterministic_and_draw_nets():
+    nets = cell([-0.5, 0.5, 0.0], nets=4)
+    first, again = (profiles.resampled(nets, np.random.default_rng(7), resamples=50) for _ in range(2))
+    assert first.coefficient.tobytes() == again.coefficient.tobytes() and first.coefficient.shape == (50, 3)
+    draws = np.random.default_rng(7).multinomial(4, [0.25] * 4, size=50)
+    assert first.coefficient == pytest.approx(pooled(nets, draws).coefficient)
+    alone = cell([-0.5, 0.5, 0.0], nets=1)
+    always = profiles.resampled(alone, np.random.default_rng(0), resamples=5).coefficient
+    assert always == pytest.approx(np.tile(alone.coefficients, (5, 1)))
+
+
+def test_quantiles_need_nine_defined_resamples_in_ten():
+    replicates = np.column_stack([np.r_[np.full(5, np.nan), np.zeros(45)], np.r_[np.full(6, np.nan), np.ones(44)]])
+    lower, upper = profiles.quantiles(replicates, 0.05, 0.95)
+    assert lower[0] == upper[0] == 0 and np.isnan([lower[1], upper[1]]).all()
+
+
 # --- best scales ---
 
 
 def test_median_scale_is_over_cells_and_shares_of_the_points():
     cells = [best_at(0, dataset="A"), best_at(2, dataset="B"), best_at(3, dataset="C")]
     found = profiles.median_scale(cells, seed=0)
-    assert found == (0.1, (0.1, 0.1), 60)  # the same k in every resample
+    assert found == Estimate(0.1, 0.1, 0.1, 60, "percentile bootstrap")  # the same k in every resample
     twice = cells[2]._replace(points=2000)
-    assert profiles.median_scale([cells[0], twice], seed=0).estimate == pytest.approx((0.01 + 0.1) / 2)
+    assert profiles.median_scale([cells[0], twice], seed=0).value == pytest.approx((0.01 + 0.1) / 2)
 
 
 def test_median_scale_chooses_k_anew_in_each_resample_and_leaves_out_cells_without_one():
     unsure = cell([-0.3, -0.3, -0.3, -0.3])
     found = profiles.median_scale([unsure, disconnected(best_at(0), slice(None))], seed=0)
-    assert found.estimate == NEIGHBOURS[pooled(unsure).best] / 1000 and found.n == 6
-    assert found.interval[0] < found.interval[1] and found == profiles.median_scale([unsure], seed=0)
+    assert found.value == NEIGHBOURS[pooled(unsure).best] / 1000 and found.n == 6
+    assert found.lower < found.upper and found == profiles.median_scale([unsure], seed=0)
 
 
 def scales(**columns):
@@ -142,9 +163,10 @@ def test_two_clean_groups_agree_with_what_made_them_and_not_with_the_other(facto
     found = profiles.grouping(cells, 0, expected=factor)
     assert getattr(found, factor) == 1 and getattr(found, other) < 0
     difference = 1 - getattr(found, other)
-    assert found.difference == (difference, (difference, difference), 48)  # in every resample
+    always = Estimate(difference, difference, difference, 48, "percentile bootstrap")
+    assert found.difference == always  # in every resample
     wrong = profiles.grouping(cells, 0, expected=other).difference
-    assert wrong.estimate == -difference and wrong.interval == (-difference, -difference)
+    assert wrong.value == -difference and wrong.interval == (-difference, -difference)
 
 
 def test_profiles_with_gaps_take_their_mean_there():
@@ -187,14 +209,14 @@ def test_layer_trend_is_the_mean_over_trained_nets_of_a_kind():
         "dataset": ["A", "C", "A", "A", "sandal-boot"], "condition": [TRAINED] * 3 + [UNTRAINED, TRAINED],
         "curvature_trend": [-0.9, -0.3, np.nan, 1.0, 0.8],
     })  # fmt: skip
-    found = profiles.layer_trend(table, "synthetic", "curvature_trend", seed=0)
-    assert found.estimate == pytest.approx(-0.6) and found.n == 2
-    assert profiles.layer_trend(table, "images", "curvature_trend", seed=0).estimate == 0.8
+    found = profiles.layer_trend(table, "synthetic", "curvature_trend")
+    assert found.value == pytest.approx(-0.6) and found.n == 2
+    assert profiles.layer_trend(table, "images", "curvature_trend").value == 0.8
 
 
 def test_layer_curves_are_means_of_connected_nets_at_the_best_k():
     nets = disconnected(best_at(1), [3])
-    found = profiles.layer_curves(rows_of(nets), "directed", 1.0, seed=0)
+    found = profiles.layers(rows_of(nets), "directed", 1.0)
     assert set(found["k"]) == {50} and set(found["seeds"]) == {19}
     assert found["layer"].tolist() == [1, 2, 3, 4, 5] * 2
     kept = np.arange(20) != 3

@@ -87,7 +87,7 @@ def test_ricci_accuracy_models():
     t = np.linspace(-2.5, 1, len(frame))
     null = frame["model"].map({"additive": -1.0, "cell intercepts": 0.0})
     frame = frame.assign(t=t, t_lower=t - 2, t_upper=t + 2, null_lower=null - 2, null_upper=null + 2)
-    return plots.accuracy_models(frame, -2.27)
+    return plots.accuracy_models(frame)
 
 
 @regression
@@ -123,9 +123,7 @@ def test_ricci_layer_curves(datasets):
     )  # fmt: skip
     frame = frame[frame["layer"] <= frame["depth"]]
     rising = levels(frame) + 0.1 * frame["layer"]
-    return profiles_plots.layer_curves(
-        with_interval(frame, rising.where(frame["quantity"] == "hop distance", -50 * rising))
-    )
+    return profiles_plots.layers(with_interval(frame, rising.where(frame["quantity"] == "hop distance", -50 * rising)))
 
 
 def texts(figure):

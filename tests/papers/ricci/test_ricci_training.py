@@ -183,9 +183,9 @@ def test_stops_by_hand():
 
 def test_judged_numbers_by_hand():
     table = analysis.stops(study(), 2, 0.01)
-    assert analysis.accuracy_lost(table, seed=0).estimate == pytest.approx(0.9 - 0.75)
-    assert analysis.accuracy_lost(table, 0, "fixed").estimate == pytest.approx(0.9 - 0.925)
-    assert analysis.epochs_saved(table.assign(heuristic_epoch=[20, 10]), 0).estimate == pytest.approx(1 - 15 / 40)
+    assert analysis.accuracy_lost(table).value == pytest.approx(0.9 - 0.75)
+    assert analysis.accuracy_lost(table, "fixed").value == pytest.approx(0.9 - 0.925)
+    assert analysis.epochs_saved(table.assign(heuristic_epoch=[20, 10])).value == pytest.approx(1 - 15 / 40)
     compared = analysis.compared(table)
     assert compared["heuristic_share"].tolist() == [0.6, 1.0] and compared["rule_share"].tolist() == [1.0, 0.6]
     [row] = analysis.by_dataset(table).to_dict("records")
@@ -194,8 +194,8 @@ def test_judged_numbers_by_hand():
 
 def test_before_and_after_by_hand():
     pairs = analysis.before_and_after(study())
-    change = analysis.change(pairs[pairs["curvature"] == "augmented"], seed=0)
-    assert (change.estimate, change.n) == (pytest.approx(-0.55), 2)
+    change = analysis.change(pairs[pairs["curvature"] == "augmented"])
+    assert (change.value, change.n) == (pytest.approx(-0.55), 2)
     values = analysis.changes(pairs)
     assert values["change_Forman"] == pytest.approx(-0.275) and values["change_Ollivier"] == pytest.approx(-0.55)
     assert values["augmented_A"] == values["augmented_depth_2"] == pytest.approx(-0.55)
@@ -203,10 +203,10 @@ def test_before_and_after_by_hand():
 
 
 def test_layers_and_curves_leave_out_what_is_undefined():
-    layers = analysis.layers(study(), seed=0).query("state == 'trained'")
+    layers = analysis.layers(study()).query("state == 'trained'")
     assert layers["step"].tolist() == [1, 2, 3] and layers["nets"].tolist() == [2, 2, 1]
     assert layers["mean"].tolist() == pytest.approx([-0.2, -0.3, -0.5])
-    curves = analysis.curves(study(), seed=0)
+    curves = analysis.curves(study())
     assert curves[curves["quantity"] == "global"]["nets"].eq(1).all()
     assert curves[curves["quantity"] == "local, Ollivier, few points"]["epoch"].tolist() == [0, 50]
     assert not curves["quantity"].eq("local, augmented, few points").any()
@@ -220,9 +220,9 @@ def test_figures_draw(architectures):
     )  # fmt: skip
     compared = analysis.compared(analysis.stops(frame, 2, 0.01))
     draw = {
-        "epoch": partial(plots.along_training, analysis.curves(frame, 0)),
+        "epoch": partial(plots.along_training, analysis.curves(frame)),
         "mean local ρ": partial(plots.before_and_after, analysis.before_and_after(frame)),
-        "step between layers": partial(plots.layers, analysis.layers(frame, 0)),
+        "step between layers": partial(plots.layers, analysis.layers(frame)),
         "test accuracy lost": partial(plots.early_stopping, compared, largest_loss=0.005),
     }
     for label, figure in ((label, make()) for label, make in draw.items()):
