@@ -36,7 +36,7 @@ bench: .venv/.main  ## the hot paths against the plain approach
 baselines: .venv/.dev  ## new reference numbers and pictures for the regression tests; look at them before you commit
 	$(BIN)/repro run --profile smoke --out tests/baselines --force
 	find tests/baselines/smoke -type f ! -name '*.csv' ! -name results.json -delete
-	$(BIN)/python -m pytest tests/papers -k plots --mpl-generate-path tests/baselines/plots
+	$(BIN)/python -m pytest tests/papers tests/workflow/test_forest.py -k "plots or verdicts" --mpl-generate-path tests/baselines/plots
 
 lab: .venv/.lab  ## the notebooks in a browser
 	$(BIN)/jupyter lab notebooks

@@ -4,14 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
 import pytest
 import torch
+from filelock import FileLock
 
 from repro.workflow import arithmetic
+from repro.workflow.project import PACKAGE
 
 torch.set_num_threads(
     1
@@ -108,13 +110,13 @@ def row(*, size, seed, scale):
 """
 
 
-def smoke_run(name: str, out: Path, root: Path, environment: Mapping[str, str]) -> Path:
-    """The results of a notebook of the checkout `root`, run at the smoke profile by a process of its own."""
-    words = ["run", name, "--profile", "smoke", "--force", "--out", str(out)]
+def smoke_run(names: Sequence[str], out: Path, root: Path, environment: Mapping[str, str], jobs: int = 1) -> Path:
+    """The folder of results of notebooks of the checkout `root`, run at the smoke profile by a process of its own."""
+    words = ["run", *names, "--profile", "smoke", "--force", "--out", str(out), "--jobs", str(jobs)]
     command = [sys.executable, "-m", "repro.workflow.cli", *words]
     run = subprocess.run(command, cwd=root, env=dict(environment), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
-    return out / "smoke" / name
+    return out / "smoke"
 
 
 def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> None:
@@ -192,6 +194,17 @@ def rewrite() -> Callable[..., None]:
 
 
 @pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """The smoke results of every notebook, run once by one command, whichever process of the tests needs them first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent  # of all processes of this run of the tests
+    with FileLock(shared / "smoke.lock"):
+        if not (shared / "smoke").is_dir():
+            smoke_run([], shared, PACKAGE.parent, os.environ, jobs=2)
+    return shared / "smoke"
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
     """A project that was run once; not to be changed."""
     project = ToyProject(tmp_path_factory.mktemp("finished"))
@@ -206,3 +219,10 @@ def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
     for folder in ("figures", ".repro"):
         shutil.copytree(finished.root / folder, toy.root / folder)
     return toy
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`-m "not kernel"` leaves out what starts Jupyter kernels: a module can say so, and these fixtures always do."""
+    for item in items:
+        if {"smoke", "finished", "done"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("kernel")

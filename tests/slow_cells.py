@@ -42,3 +42,7 @@ def deadly(*, number, seconds):
 
 def returning(*, what):
     return {"a": 1} if what == "a dictionary" else [{"a": 1}]
+
+
+def placed(*, number, device="auto"):
+    return [{"where": device, "number": number}]

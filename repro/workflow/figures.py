@@ -83,7 +83,7 @@ def redraw(project: Project, notebooks: Sequence[str], profile: str) -> dict[str
     No estimate and no interval changes. Returns by notebook what changed: verdicts, and pictures by name.
 
     Raises ReproError for results that are damaged, a figure whose function is gone or draws other columns than its
-    table has, and a measurement whose part is not in the registry any more; then nothing is written.
+    table has, and a measurement whose part is not in the registry any more; that notebook's results stay.
     """
     registry = claims.load(project)
     names = [project.notebook(name).stem for name in notebooks] or [path.stem for path in project.all_notebooks()]

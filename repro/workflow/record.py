@@ -196,8 +196,8 @@ class Record:
         estimate: Estimate,
         values: Mapping[str, float] | None = None,
         withheld: str = "",
-    ) -> Measurement:
-        """Judge one statistic against its declared criterion and band, print and keep what follows.
+    ) -> None:
+        """Judge one statistic against its declared criterion and band; print what follows, and keep it.
 
         Arguments:
             claim: its name in the registry, without the paper.
@@ -223,7 +223,6 @@ class Record:
         measurement = _judged(declared.id, part, found, self.profile, estimate, bounds, numbers, withheld)
         self.measurements = [m for m in self.measurements if (m.claim, m.part) != (declared.id, part)] + [measurement]
         print(measurement)
-        return measurement
 
     def reading(self, text: str, written_for: str = "laptop") -> Markdown:
         """What the run says in words, shown with the numbers that it names filled in.

@@ -23,6 +23,8 @@ from repro.workflow.plans import make_plans
 from repro.workflow.project import PACKAGE, Project
 from repro.workflow.runner import Limits
 
+pytestmark = pytest.mark.kernel
+
 
 def fails(project: ToyProject, *words: str, says: str, code: int = 1, **environment: str) -> str:
     """Run, and check what every bad day has in common."""

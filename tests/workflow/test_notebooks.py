@@ -4,11 +4,10 @@
 """
 
 import json
-import os
+import re
 from pathlib import Path
 
 import pytest
-from conftest import smoke_run
 
 from repro.workflow import arithmetic, claims, parameters, verify
 from repro.workflow.project import PACKAGE, Project
@@ -37,6 +36,30 @@ def test_judges_a_claim_and_explains_every_parameter(name):
             assert parameter.bounds, f"{parameter.name} has no range"
 
 
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_is_a_short_story_that_judges_under_its_headings(name):
+    cells = parameters.read_cells(PROJECT.notebook(name))
+    code = [[line for line in cell.text.splitlines() if line.strip()] for cell in cells if cell.cell_type == "code"]
+    assert max(map(len, code)) <= 25
+    judging = [number for number, lines in enumerate(code) if any("record.measure(" in line for line in lines)]
+    assert judging and all(len(code[number]) <= 6 for number in judging)
+    assert any("record.figure(" in "".join(lines) for lines in code[: judging[0]])
+    assert "*Found (" in cells[0].text and code[-1] == ["record.finish()"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_numbers_in_the_committed_reading_are_those_of_the_record(name):
+    """Words name numbers by claim and part; what was not measured would say so."""
+    folder = PROJECT.figures / "laptop" / name
+    notebook = json.loads((folder / "notebook.ipynb").read_text(encoding="utf-8"))
+    (cell,) = [cell for cell in notebook["cells"] if "record.reading(" in "".join(cell["source"])]
+    (shown,) = ["".join(output["data"]["text/markdown"]) for output in cell["outputs"]]
+    named = re.findall(r"\{([a-z0-9_]+)(?:: ([^{}:]*))?(?:: \w+)?\}", "".join(cell["source"]))
+    declared = {(claim.name, part.name) for claim in claims.load(PROJECT).values() for part in claim.part}
+    assert named and set(named) <= declared
+    assert "not measured" not in shown and "These words were written for" not in shown
+
+
 @pytest.mark.parametrize("profile", parameters.PROFILES)
 def test_profiles_fit_the_notebooks(profile):
     for name, values in parameters.profile_values(PROJECT, profile).items():
@@ -44,8 +67,8 @@ def test_profiles_fit_the_notebooks(profile):
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_runs_at_the_smoke_profile_with_the_committed_numbers(name, tmp_path):
-    fresh = verify.Folder(smoke_run(name, tmp_path, PROJECT.root, os.environ))
+def test_runs_at_the_smoke_profile_with_the_committed_numbers(name, smoke):
+    fresh = verify.Folder(smoke / name)
     committed = verify.Folder(BASELINES / "smoke" / name)
     compared = verify.compare(fresh, committed)
     assert [str(difference) for difference in compared.differences] == []

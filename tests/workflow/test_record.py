@@ -44,7 +44,8 @@ def values(frame, label="data"):
 
 def measure(record, part="", withheld="", **changes):
     estimate = {"value": 1.0, "lower": 0.95, "upper": 1.05, "n": 4, "method": "made up", **changes}
-    return record.measure("slope", part, SimpleNamespace(**estimate), withheld=withheld)
+    record.measure("slope", part, SimpleNamespace(**estimate), withheld=withheld)
+    return record.measurements[-1]
 
 
 def test_a_figure_is_saved_with_exactly_the_data_it_draws(record):

@@ -14,6 +14,8 @@ from repro.workflow import runner
 from repro.workflow.plans import make_plans
 from repro.workflow.project import Project, ReproError
 
+pytestmark = pytest.mark.kernel
+
 
 def test_a_run_leaves_figures_data_record_and_executed_notebook(toy):
     run = toy.repro("run")

@@ -7,9 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from slow_cells import deadly, fragile, returning, square, threads
+import torch
+from slow_cells import deadly, fragile, placed, returning, sleepy, square, threads
 
-from repro.workflow import cells, sweep
+from repro.workflow import cells, provenance, sweep
 from repro.workflow.project import ReproError
 from repro.workflow.sweep import grid
 
@@ -177,3 +178,32 @@ def test_a_cell_that_cannot_be_kept_says_why(tmp_path, monkeypatch):
     monkeypatch.setattr(cells, "write_text", full)
     with pytest.raises(ReproError, match=r"cannot be kept in .*square \(No space left on device\).*REPRO_CACHE"):
         sweep.run(square, grid(number=[1]), cache=tmp_path)
+
+
+def test_rows_hold_their_configuration_with_the_cells_own_defaults_but_no_list(tmp_path):
+    frame = sweep.run(square, grid(number=[2]), cache=tmp_path).frame
+    assert list(frame.columns) == ["number", "log", "square", "third"] and set(frame["log"]) == {""}
+    broken = sweep.run(fragile, [{"number": 1, "broken": [3]}], cache=tmp_path).frame
+    assert "broken" not in broken.columns and list(broken["number"]) == [1]
+
+
+def test_a_device_is_resolved_before_the_key_and_two_devices_share_no_cell(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    auto = sweep.run(placed, grid(number=[1]), cache=tmp_path)
+    named = sweep.run(placed, grid(number=[1], device="cpu"), cache=tmp_path)
+    assert (auto.counts[:2], named.counts[:2]) == ((1, 0), (0, 1)) and list(auto.frame["device"]) == ["cpu"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    store, places = cells.Store(placed, tmp_path, cells.Proof.of(placed)), set()
+    for gpu in ("one", "another"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, gpu=gpu: gpu)
+        assert sweep.run(placed, grid(number=[1]), cache=tmp_path).counts[:2] == (1, 0)
+        places.add(store.path({"number": 1, "device": "cuda"}))
+    assert len(places) == 2 and all(path.is_file() for path in places)
+
+
+def test_a_finished_cell_keeps_its_seconds_and_its_machine(tmp_path):
+    slow = sweep.run(sleepy, grid(number=[1], seconds=0.2), cache=tmp_path)
+    again = sweep.run(sleepy, grid(number=[1], seconds=0.2), cache=tmp_path)
+    assert 0.2 <= slow.counts.seconds == again.counts.seconds and again.counts.reused == 1
+    (file,) = tmp_path.rglob("*.json")
+    assert json.loads(file.read_text())["machine"] == provenance.cpu_model()
