@@ -244,7 +244,8 @@ def verify_results(notebooks: tuple[str, ...], profile: str, against: str) -> No
     report = verify.verify(Project.find(), notebooks, profile, against)
     for notebook, found in report.items():
         verdict = f"{len(found.differences)} differences" if found.differences else "agrees"
-        click.echo(f"{notebook} ({profile}), compared {found.how}: {verdict}")
+        how = found.how if found.how == verify.NOT_COMPARED else f"compared {found.how}"
+        click.echo(f"{notebook} ({profile}), {how}: {verdict}")
         for difference in found.differences:
             click.echo(f"  {difference}")
         if found.not_compared:

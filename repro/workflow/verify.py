@@ -20,6 +20,7 @@ from repro.workflow.project import Project, ReproError
 from repro.workflow.publish import restore_all
 from repro.workflow.results import RESULTS, check_results, full_name, is_pinned, parse_results, parse_table
 
+NOT_COMPARED = "not compared"
 TOLERANCE = 1e-9  # relative, between two runs on the pinned arithmetic
 ROUNDING = 1e-12  # relative to the largest number of a column: what a difference of rounded numbers may be off
 OUTSIDE = 0.05  # share of a column that may leave the reference's 95 % intervals, across arithmetics
@@ -96,10 +97,14 @@ def source(project: Project, against: str, profile: str, notebook: str) -> Sourc
 
 def compare(fresh: Source, reference: Source) -> Comparison:
     """The results in `fresh` against those in `reference`: parameters, measurements and the data of every figure."""
-    new, old = _results(fresh), _results(reference)
+    new = _results(fresh)
+    try:
+        old = _results(reference)
+    except ReproError as error:  # damaged, or written in another form by an older version
+        return Comparison(NOT_COMPARED, [Difference("the reference", str(error))])
     if new is None or old is None:
         missing = "are no fresh results; run the notebook first" if new is None else "are no results to compare with"
-        return Comparison("not compared", [Difference(RESULTS, f"there {missing}")])
+        return Comparison(NOT_COMPARED, [Difference(RESULTS, f"there {missing}")])
     why = other_arithmetic(new, old)
     not_compared: list[str] = []
     differences = _changes(new["parameters"], old["parameters"], "parameter")
