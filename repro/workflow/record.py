@@ -9,15 +9,13 @@
 Everything is written to a folder beside the target, which takes the target's place only when the run is whole.
 """
 
-import json
 import os
 import re
 import resource
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,9 +25,10 @@ from matplotlib.figure import Figure
 
 from repro.workflow import claims, figures, parameters, publish, sweep
 from repro.workflow.cells import Cell
+from repro.workflow.context import Context
 from repro.workflow.forest import verdict_table, verdicts
 from repro.workflow.project import RUN_VARIABLE, Project, ReproError
-from repro.workflow.provenance import git_state, now, provenance
+from repro.workflow.provenance import provenance
 from repro.workflow.results import NOT_JUDGED, OWN_PROFILE, RESULTS, save_results
 
 
@@ -55,35 +54,6 @@ class Estimate(Protocol):
     @property
     def method(self) -> str:
         """How the interval was made."""
-
-
-@dataclass(frozen=True)
-class Context:
-    """How a notebook was started: by the runner, or by hand."""
-
-    notebook: str
-    profile: str
-    run_id: str
-    key: str
-    staging: str
-    overrides: list[str] = field(default_factory=list)
-    git: dict[str, Any] = field(default_factory=dict)
-    started: str = ""
-
-    @classmethod
-    def current(cls, project: Project, notebook: str, target: Path) -> "Context":
-        """The runner's context of this process, else a fresh one that stages beside `target`."""
-        file = os.environ.get(RUN_VARIABLE)
-        if file:
-            known = json.loads(Path(file).read_text(encoding="utf-8"))["context"]
-            return cls(**known)
-        staging = publish.new_staging(target)
-        return cls(notebook, OWN_PROFILE, uuid.uuid4().hex, "", str(staging), [], git_state(project), now())
-
-    @property
-    def own(self) -> bool:
-        """Whether the run is the user's own, by hand or with other parameters, and judges no declared claim."""
-        return bool(self.overrides) or self.profile == OWN_PROFILE
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from repro.workflow import claims
 from repro.workflow.files import file_hash, first_fault, write_text
 from repro.workflow.project import ReproError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESULTS = "results.json"
 NOT_JUDGED = "not judged"  # what a smoke run says of every claim
@@ -108,8 +110,10 @@ def seal_of(results: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
-def parse_table(content: bytes, name: str) -> pd.DataFrame:
+def parse_table(content: bytes, name: str) -> "pd.DataFrame":
     """The table of a CSV file; ReproError where it is none."""
+    import pandas as pd  # which few readers of a record need, and which takes long to load
+
     try:
         return pd.read_csv(io.BytesIO(content))
     except ValueError as error:  # what pandas raises of a file is one

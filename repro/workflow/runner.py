@@ -22,7 +22,8 @@ import psutil
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from repro.workflow import arithmetic, process, progress, publish, record
+from repro.workflow import arithmetic, process, progress, publish
+from repro.workflow.context import Context
 from repro.workflow.display import Display, Outcome
 from repro.workflow.files import WRONG_SHAPE, digest, write_text
 from repro.workflow.plans import Plan, inputs
@@ -187,7 +188,7 @@ class Running:
             raise
 
     def _description(self) -> dict[str, Any]:
-        self.context = record.Context(
+        self.context = Context(
             self.plan.notebook, self.plan.profile, self.folder.name, self.plan.key, str(self.staging),
             self.plan.overrides, git_state(self.project), now(),
         )  # fmt: skip

@@ -53,7 +53,6 @@ def fails(project: ToyProject, *words: str, says: str, code: int = 1, **environm
         (["tay"], "unknown notebook 'tay'; notebooks/ holds: toy", 1),
         (["--profile", "huge"], "'huge' is not one of 'smoke', 'laptop', 'paper'", 2),
         (["--jobs", "0"], "--jobs", 2),
-        (["--cluster", "tcp://127.0.0.1:1"], "no dask scheduler answers at 'tcp://127.0.0.1:1'", 1),
     ],
 )
 def test_a_wrong_command_starts_no_kernel(toy, words, says, code):
@@ -259,15 +258,18 @@ def test_a_users_files_where_results_would_go_are_told_before_anything_runs(done
     assert (done.root / "res" / "laptop" / "toy" / "thesis.tex").read_text() == "mine"
 
 
-@pytest.mark.parametrize(
-    "damage", ['{"run_id"', "[]", "null", "3", '"x"', "{}", '{"run_id": 1, "inputs": 3, "ended": 0}']
-)
-def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done, damage):
+def test_a_damaged_note_of_the_last_run_is_told_and_it_runs_again(done, monkeypatch):
     assert done.repro("run").returncode == 0
-    for note in (done.root / ".repro" / "finished").iterdir():
+    monkeypatch.delenv("REPRO_CACHE", raising=False)
+    project = Project(done.root)
+    (plan,) = make_plans(project, ["toy"], "laptop", {}, None)
+    note = runner._finished_file(project, plan)
+    assert runner._last_run(project, plan)[0]
+    for damage in ('{"run_id"', "[]", "null", "3", '"x"', "{}", '{"run_id": 1, "inputs": 3, "ended": 0}'):
         note.write_text(damage)
+        assert runner._last_run(project, plan) == (False, "the note of the last run is damaged")
     assert "toy: runs: the note of the last run is damaged" in done.repro("run").stdout
-    assert "toy: skipped" in done.repro("run").stdout
+    assert runner._last_run(project, plan)[0]
 
 
 def unprivileged(command: list[str]) -> list[str]:

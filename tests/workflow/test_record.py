@@ -16,7 +16,7 @@ from slow_cells import square
 
 from repro import style
 from repro.workflow import claims, provenance
-from repro.workflow import record as recording
+from repro.workflow.context import Context
 from repro.workflow.project import Project, ReproError
 from repro.workflow.publish import publish, remove_stale_staging, restore
 from repro.workflow.record import Record
@@ -78,7 +78,7 @@ SAID = []
 
 
 def test_a_smoke_figure_says_so_on_its_face(record):
-    record.context = recording.Context(**{**vars(record.context), "profile": "smoke"})
+    record.context = Context(**{**vars(record.context), "profile": "smoke"})
     record.figure(signed, FRAME, caption="")
     assert [text.get_text() for text in SAID[-1].texts] == ["smoke run: not evidence"]
     measure(record)
@@ -116,7 +116,7 @@ def test_a_measurement_is_judged_by_the_declared_criterion(record, changes, verd
 
 
 def test_a_measurement_outside_its_band_says_so_whatever_the_verdict(record):
-    record.context = recording.Context(**{**vars(record.context), "profile": "laptop"})
+    record.context = Context(**{**vars(record.context), "profile": "laptop"})
     measured = measure(record, value=1.05)
     assert (measured.verdict, measured.band_misses) == (
         "reproduced", ["estimate = 1.05 lies outside its band [0.99, 1.01] by 0.04"],
@@ -128,7 +128,7 @@ def test_a_measurement_outside_its_band_says_so_whatever_the_verdict(record):
     [({"part": "d = 5"}, "has no part 'd = 5'"), ({"lower": 2.0, "upper": 1.0}, "upside down")],
 )
 def test_a_wrong_measurement_of_a_declared_run_is_refused(record, changes, message):
-    record.context = recording.Context(**{**vars(record.context), "profile": "laptop"})
+    record.context = Context(**{**vars(record.context), "profile": "laptop"})
     with pytest.raises(ReproError, match=message):
         measure(record, **changes)
 
@@ -154,7 +154,7 @@ def test_words_are_filled_with_the_numbers_of_the_record_and_say_whose_they_are(
     text = record.reading("It is {slope} and {slope: : top}, {slope: d = 5}, {slope: : none}, $\\frac{1}{2}$.").data
     assert text.endswith("It is 1 [0.95, 1.05] and 0.25, (not measured), (not measured), $\\frac{1}{2}$.")
     assert text.startswith("*These words were written for the laptop profile; this run is another.*")
-    record.context = recording.Context(**{**vars(record.context), "profile": "laptop"})
+    record.context = Context(**{**vars(record.context), "profile": "laptop"})
     assert record.reading("It is {slope}.").data == "It is 1 [0.95, 1.05]."
 
 

@@ -186,8 +186,9 @@ def test_a_terminal_that_prints_no_symbols_loses_no_run(toy):
 
 
 @pytest.mark.parametrize("name", ["toy", "toy.ipynb", "notebooks/toy.ipynb", "./notebooks/toy"])
-def test_a_notebook_goes_by_its_name_or_its_path(toy, name):
-    assert "toy: runs" in toy.repro("run", name).stdout
+def test_a_notebook_goes_by_its_name_or_its_path(toy, name, monkeypatch):
+    monkeypatch.chdir(toy.root)
+    assert [plan.notebook for plan in make_plans(Project(toy.root), [name], "laptop", {}, None)] == ["toy"]
 
 
 def test_a_path_elsewhere_is_not_the_notebook_of_that_name(toy):
