@@ -1,7 +1,6 @@
 """What the README says to type can be typed: its Python runs, its make targets and repro commands exist."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -27,10 +26,9 @@ def test_the_snippets_run_in_their_order(tmp_path, monkeypatch):
         exec(compile(code, f"README.md, Python block {number}", "exec"), names)
 
 
-@pytest.mark.parametrize("target", words_after("make"))
-def test_make_has_the_target(target):
-    # 1: something is to be done, as always for a command; 0 would be a file or folder of that name, 2 nothing at all.
-    assert subprocess.run(["make", "-q", target], cwd=ROOT, capture_output=True).returncode == 1
+def test_make_has_the_targets():
+    rules = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    assert set(words_after("make")) <= set(rules)
 
 
 @pytest.mark.parametrize("command", words_after("repro"))

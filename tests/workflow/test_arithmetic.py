@@ -59,6 +59,7 @@ def proof(*command: str, **settings: str) -> tuple[bool, dict[str, str]]:
     return pinned, fingerprint
 
 
+@pytest.mark.kernel
 @pinnable
 def test_every_setting_of_a_user_leads_to_the_same_fingerprint():
     pin = [sys.executable, "-m", "repro.workflow.cli", "exec"]

@@ -19,6 +19,8 @@ from repro.workflow.cells import Done, compute_by_name
 from repro.workflow.project import PACKAGE, ReproError
 from repro.workflow.sweep import grid
 
+pytestmark = pytest.mark.kernel
+
 distributed = pytest.importorskip("distributed")
 TESTS = Path(__file__).parents[1]
 

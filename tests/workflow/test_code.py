@@ -156,6 +156,7 @@ RUNS += [
 ]
 
 
+@pytest.mark.kernel
 def test_the_code_of_a_cell_holds_every_module_that_a_fresh_process_loads_to_run_it():
     runs = [[f"repro.papers.{name}", *rest] for name, *rest in RUNS]
     command = [sys.executable, "-c", LOADED, json.dumps(runs)]
@@ -281,6 +282,7 @@ def test_a_process_with_another_arithmetic_computes_nothing_and_says_why(monkeyp
     assert "arithmetic of numpy is another, expected" in cells.compute(square, 7, {"number": 3}, expected).refused
 
 
+@pytest.mark.kernel
 def test_code_replaced_while_a_run_goes_on_leaves_no_row_behind(toy: ToyProject):
     log, file = toy.root / "log", toy.root / "toy_cells.py"
     running = toy.start("run", TOY_LOG=str(log), TOY_SLEEP="0.2")
