@@ -22,7 +22,7 @@ figures: .venv/.main  ## run every notebook (laptop profile) and rebuild figures
 	$(BIN)/repro run $(ARGS) && $(BIN)/repro report
 
 test: .venv/.dev  ## unit, theory, regression and fault tests
-	$(PINNED) $(BIN)/python -m pytest -n 2 $(ARGS)
+	$(PINNED) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .venv/.dev  ## style, types, which part imports which, and declared dependencies
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
