@@ -2,6 +2,7 @@
 
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -268,6 +269,13 @@ def redraw_figures(notebooks: tuple[str, ...], profile: str) -> None:
     repro redraw && git diff --stat figures
     repro redraw compression_exponents --profile paper
     """
+    from repro.workflow import arithmetic
+
+    environment = arithmetic.environment(os.environ)
+    if environment != dict(os.environ):  # a logarithm's last digit moves a pixel; libraries read this when they load
+        command = [sys.executable, "-m", "repro.workflow.cli", "redraw", *notebooks, "--profile", profile]
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+
     from repro.workflow import figures
 
     for notebook, changes in figures.redraw(Project.find(), notebooks, profile).items():

@@ -20,6 +20,7 @@ from repro.workflow.provenance import git_state, now
 from repro.workflow.results import NOT_JUDGED, check_files, check_seal, load_results, parse_table, save_results
 
 NOTEBOOK = "notebook.ipynb"
+KINDS = ("csv", "png", "svg")  # the files of a figure
 
 
 def describe(name: str, draw: Callable[..., Figure], caption: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -108,9 +109,9 @@ def _redraw(project: Project, folder: Path, results: dict[str, Any], registry: M
             for path in folder.iterdir():
                 shutil.copyfile(path, staging / path.name)
             changes = _judge(results, registry)
-            drawn = {name: (folder / f"{name}.png").read_bytes() for name in _draw_all(staging, results, registry)}
-            changes += [name for name, before in drawn.items() if (staging / f"{name}.png").read_bytes() != before]
-            _replace_pictures(staging, drawn)
+            names = list(_draw_all(staging, results, registry))
+            changes += [name for name in names if any(_changed(folder, staging, f"{name}.{kind}") for kind in KINDS)]
+            _replace_pictures(staging, {name: (folder / f"{name}.png").read_bytes() for name in names})
             if changes:
                 results["redrawn"] = {"when": now(), "git": git_state(project)}
                 save_results(staging, results)
@@ -118,6 +119,10 @@ def _redraw(project: Project, folder: Path, results: dict[str, Any], registry: M
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return changes
+
+
+def _changed(folder: Path, staging: Path, name: str) -> bool:
+    return (folder / name).read_bytes() != (staging / name).read_bytes()
 
 
 def _judge(results: dict[str, Any], registry: Mapping[str, claims.Claim]) -> list[str]:

@@ -21,23 +21,35 @@ LOOKS: dict[str, tuple[str, str]] = {  # marker and colour, either of them alone
 
 
 def verdict_table(registry: Mapping[str, Claim], measured: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per measurement: claim, part, axis, estimate, lower, upper, region_lower, region_upper, n, verdict."""
+    """One row per measurement, with the columns that `verdicts` draws."""
     rows = []
     for m in measured:
         claim = registry[m["claim"]]
         part = claim.part_or_none(m["part"])
         region = (part.criterion.lower, part.criterion.upper) if part else (-np.inf, np.inf)
-        rows.append([claim.id, m["part"], claim.axis, m["estimate"], *m["interval"], *region, m["n"], m["verdict"]])
+        rows.append(
+            [
+                claim.id,
+                m["part"],
+                claim.axis,
+                m["estimate"],
+                *m["interval"],
+                *region,
+                m["n"],
+                m["verdict"],
+                m["withheld"],
+            ]
+        )
     return pd.DataFrame(rows, columns=list(verdicts.columns))  # type: ignore[attr-defined]
 
 
 @style.draws(
-    "claim", "part", "axis", "estimate", "lower", "upper", "region_lower", "region_upper", "n", "verdict"
+    "claim", "part", "axis", "estimate", "lower", "upper", "region_lower", "region_upper", "n", "verdict", "withheld",
 )  # fmt: skip
 def verdicts(frame: pd.DataFrame) -> Figure:
     """One line per judged part: its interval over the acceptance region in grey, the verdict as the marker.
 
-    Statistics of one kind share an axis, a panel each.
+    Statistics of one kind share an axis, a panel each. Where a verdict is withheld, the reason stands in the line.
 
     Args:
         frame: as of `verdict_table`; a region is infinite where it is open.
@@ -64,7 +76,10 @@ def _panel(axis: Axes, frame: pd.DataFrame, kind: str) -> None:
         marker, colour = LOOKS[part["verdict"]]
         axis.plot([part["lower"], part["upper"]], [row, row], color=colour, zorder=2, solid_capstyle="butt")
         axis.plot(part["estimate"], row, marker, color=colour, zorder=3)
-        axis.text(1.01, row, part["verdict"], transform=axis.get_yaxis_transform(), va="center", fontsize=7)
+        side = axis.get_yaxis_transform()
+        axis.text(1.01, row, part["verdict"], transform=side, va="center", fontsize=7)
+        if isinstance(part["withheld"], str) and part["withheld"]:  # an empty text reads as NaN from a table
+            axis.text(0.99, row + 0.02, part["withheld"], transform=side, va="bottom", ha="right", fontsize=6)
     claims, parts = frame["claim"].str.partition(".")[2], frame["part"].astype(object).fillna("")  # empty in a table
     axis.set_yticks(range(len(frame)), [f"{claim}  {part}" for claim, part in zip(claims, parts, strict=True)])
     axis.set(xlim=(left, right), ylim=(len(frame) - 0.5, -0.5), xlabel=kind)
