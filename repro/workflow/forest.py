@@ -79,7 +79,8 @@ def _panel(axis: Axes, frame: pd.DataFrame, kind: str) -> None:
         side = axis.get_yaxis_transform()
         axis.text(1.01, row, part["verdict"], transform=side, va="center", fontsize=7)
         if isinstance(part["withheld"], str) and part["withheld"]:  # an empty text reads as NaN from a table
-            axis.text(0.99, row + 0.02, part["withheld"], transform=side, va="bottom", ha="right", fontsize=6)
+            place, align = (0.99, "right") if part["estimate"] < (left + right) / 2 else (0.01, "left")
+            axis.text(place, row, part["withheld"], transform=side, va="center", ha=align, fontsize=6)
     claims, parts = frame["claim"].str.partition(".")[2], frame["part"].astype(object).fillna("")  # empty in a table
     axis.set_yticks(range(len(frame)), [f"{claim}  {part}" for claim, part in zip(claims, parts, strict=True)])
     axis.set(xlim=(left, right), ylim=(len(frame) - 0.5, -0.5), xlabel=kind)
