@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import json
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.machinery import SourceFileLoader
@@ -119,7 +120,8 @@ def closure(files: Iterable[Path], roots: Roots, sources: Sources | None = None)
 def closure_of_cells(sources: Iterable[str], folders: Iterable[Path]) -> Files:
     """All that the code cells of a notebook reach by their imports, in the package and beside them in some folders."""
     roots = {folder.resolve(): "" for folder in folders} | ROOTS
-    names = [name for source in sources for name in _names(source.encode(), "")]
+    python = (re.sub(r"^(\s*)[%!].*", r"\1pass", source, flags=re.M) for source in sources)  # magics are none
+    names = [name for source in python for name in _names(source.encode(), "")]
     return closure([file for name in names for file in _located(name, roots)], roots)
 
 

@@ -185,6 +185,15 @@ def test_imports_are_followed_in_functions_in_packages_and_beside_the_cell(tmp_p
     assert reached == mine | {"repro/__init__.py", "repro/style.py"}
 
 
+def test_the_code_of_a_notebook_is_what_its_cells_can_reach_magics_or_not(tmp_path):
+    (tmp_path / "helper.py").write_text("import other\n")
+    (tmp_path / "other.py").write_text("")
+    cells = ["%matplotlib inline\nif True:\n    !ls\nimport helper", "from repro import style", "not python"]
+    assert set(code.closure_of_cells(cells, [tmp_path])) == {
+        "helper.py", "other.py", "repro/__init__.py", "repro/style.py",
+    }  # fmt: skip
+
+
 def test_a_helper_of_a_users_that_changes_is_refused(module, tmp_path):
     (tmp_path / "user_helper.py").write_text("FACTOR = 1\n")
     (tmp_path / "user_cells.py").write_text(CELL + "\nfrom user_helper import FACTOR\n")
