@@ -34,8 +34,11 @@ Files = dict[str, Path]  # by their paths below the root that they were found in
 Roots = Mapping[Path, str]  # folders to look for modules in, and the only package to look for there, if not for all
 ROOTS = {PACKAGE.parent: PACKAGE.name}
 
-# What the files of the package, and of modules elsewhere once they are asked for, said when they were imported.
-_imported: dict[Path, bytes] = dict(repro._SOURCES)
+# What the files of the package, and of modules elsewhere once they are asked for, said when they were imported. The
+# package's __init__ is not run where a folder of its name without one hides it: then they are read now.
+_imported: dict[Path, bytes] = dict(
+    getattr(repro, "_SOURCES", None) or {p: p.read_bytes() for p in PACKAGE.rglob("*.py")}
+)
 _CHANGED = b"edited before it was asked for"
 
 
