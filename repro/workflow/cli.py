@@ -278,7 +278,10 @@ def redraw_figures(notebooks: tuple[str, ...], profile: str) -> None:
 
     from repro.workflow import figures
 
-    for notebook, changes in figures.redraw(Project.find(), notebooks, profile).items():
+    redrawn = figures.redraw(Project.find(), notebooks, profile)
+    if not redrawn:
+        click.echo(f"there are no results at the {profile} profile to draw again; repro run makes them")
+    for notebook, changes in redrawn.items():
         click.echo(f"{notebook} ({profile}): {'nothing changed' if not changes else ', '.join(changes)}")
 
 
