@@ -17,7 +17,16 @@ from repro.workflow.files import WRONG_SHAPE, write_text
 from repro.workflow.forest import verdict_table, verdicts
 from repro.workflow.project import Project, ReproError
 from repro.workflow.provenance import git_state, now
-from repro.workflow.results import NOT_JUDGED, check_files, check_seal, load_results, parse_table, save_results
+from repro.workflow.results import (
+    NOT_JUDGED,
+    check_files,
+    check_seal,
+    interval_of,
+    judge,
+    load_results,
+    parse_table,
+    save_results,
+)
 
 NOTEBOOK = "notebook.ipynb"
 KINDS = ("csv", "png", "svg")  # the files of a figure
@@ -133,13 +142,11 @@ def _judge(results: dict[str, Any], registry: Mapping[str, claims.Claim]) -> lis
     for measured in (m for m in results["measurements"] if m["verdict"] != NOT_JUDGED):
         if measured["claim"] not in registry:
             raise ReproError(f"{measured['claim']} is not in the registry any more")
-        part = registry[measured["claim"]].find_part(measured["part"])
-        low, high = (float("nan") if end is None else end for end in measured["interval"])
-        verdict = str(part.criterion.judge((low, high), measured["withheld"]))
+        criterion, verdict = judge(measured, registry)
         if verdict != measured["verdict"]:
             changes.append(f"{measured['claim']} {measured['part']}".strip() + f": {measured['verdict']} → {verdict}")
-        measured |= {"criterion": str(part.criterion), "verdict": verdict}
-        judged.append((measured["claim"], claims.Verdict(verdict)))
+        measured |= {"criterion": criterion, "verdict": verdict}
+        judged.append((measured["claim"], verdict))
     combined = claims.combine_parts(registry, judged)
     before = results["claims"]
     changes += [f"{name}: {before.get(name)} → {v}" for name, v in combined.items() if before.get(name) != v]
@@ -153,7 +160,7 @@ def _draw_all(staging: Path, results: Mapping[str, Any], registry: Mapping[str, 
         name, draw = figure["name"], _found(figure["draw"])
         path = staging / f"{name}.csv"
         if draw is verdicts:
-            measured = [{**m, "interval": _numbers(m["interval"])} for m in results["measurements"]]
+            measured = [{**m, "interval": interval_of(m)} for m in results["measurements"]]
             save(staging, figure, verdict_table(registry, measured), results["profile"])
         else:
             table = parse_table(path.read_bytes(), path.name)
@@ -164,10 +171,6 @@ def _draw_all(staging: Path, results: Mapping[str, Any], registry: Mapping[str, 
                 )
             _draw(staging, figure, draw, table, results["profile"])
         yield name
-
-
-def _numbers(interval: Sequence[float | None]) -> list[float]:
-    return [float("nan") if end is None else end for end in interval]
 
 
 def _replace_pictures(staging: Path, drawn: Mapping[str, bytes]) -> None:

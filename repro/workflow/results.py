@@ -204,13 +204,24 @@ def _judge_again(measured: Mapping[str, Any], registry: Mapping[str, claims.Clai
         raise ReproError(f"{measured['claim']} is not in the registry any more")
     if own and not measured["criterion"] and registry[measured["claim"]].part_or_none(measured["part"]) is None:
         return None
-    criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
-    if measured["criterion"] != str(criterion):
+    criterion, verdict = judge(measured, registry)
+    if measured["criterion"] != criterion:
         raise ReproError(
             f"{full_name(measured)} was judged by {measured['criterion']}, the registry now says {criterion}"
         )
+    return verdict
+
+
+def judge(measured: Mapping[str, Any], registry: Mapping[str, claims.Claim]) -> tuple[str, claims.Verdict]:
+    """The criterion that the registry states for a recorded measurement, and what follows from its interval."""
+    criterion = registry[measured["claim"]].find_part(measured["part"]).criterion
+    return str(criterion), criterion.judge(interval_of(measured), measured["withheld"])
+
+
+def interval_of(measured: Mapping[str, Any]) -> tuple[float, float]:
+    """Both ends as numbers: JSON has no NaN, and a record says null."""
     low, high = (math.nan if end is None else end for end in measured["interval"])
-    return criterion.judge((low, high), measured["withheld"])
+    return low, high
 
 
 def _check_verdict_tables(results: Mapping[str, Any], read: Callable[[str], bytes | None]) -> None:

@@ -18,7 +18,15 @@ import pandas as pd
 from repro.workflow import arithmetic, claims
 from repro.workflow.project import Project, ReproError
 from repro.workflow.publish import restore_all
-from repro.workflow.results import RESULTS, check_results, full_name, is_pinned, parse_results, parse_table
+from repro.workflow.results import (
+    RESULTS,
+    check_results,
+    full_name,
+    interval_of,
+    is_pinned,
+    parse_results,
+    parse_table,
+)
 
 NOT_COMPARED = "not compared"
 TOLERANCE = 1e-9  # relative, between two runs on the pinned arithmetic
@@ -151,7 +159,7 @@ def compare_measurements(
             differences.append(Difference(name, "was not measured"))
         elif by_interval:
             differences += _changes({"verdict": new["verdict"]}, {"verdict": old["verdict"]}, name)
-            low, high = (math.nan if end is None else end for end in old["interval"])
+            low, high = interval_of(old)
             if new["estimate"] is not None and not math.isnan(low) and not low <= new["estimate"] <= high:
                 outside = f"estimate is {new['estimate']:.6g}, outside the reference's interval [{low:.6g}, {high:.6g}]"
                 differences.append(Difference(name, outside))

@@ -34,8 +34,7 @@ def growth(rows: pd.DataFrame, fit_from: int) -> pd.DataFrame:
     tables = []
     for definition in sorted(rows["definition"].unique()):
         for dimension in sorted(rows["dimension"].unique()):
-            chosen = rows[(rows["definition"] == definition) & (rows["dimension"] == dimension)]
-            table = table_by_seed(chosen, "train_size", "amplification")
+            table = _by_size(rows, definition, dimension)
             sizes = table.columns.to_numpy(np.int64)
             fitted = sizes >= fit_from
             slope = log_slope(sizes[fitted], table.to_numpy()[:, fitted])
