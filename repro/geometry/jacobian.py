@@ -70,11 +70,16 @@ def checked_inputs(network: nn.Module, inputs: object, name: str) -> Tensor:
     for name, value in network.named_parameters():  # frozen ones too
         if not bool(torch.isfinite(value).all()):
             raise ValueError(f"parameter {name!r} of the network holds non-finite entries: its training diverged")
+    check_separate(network)
+    return x
+
+
+def check_separate(network: nn.Module) -> None:
+    """Raise ValueError for a module by which the output for an example depends on the others, or on chance."""
     for name, module in network.named_modules():
         fault = _fault(module)
         if fault:
             raise ValueError(f"module {name!r} of the network ({type(module).__name__}) {fault}")
-    return x
 
 
 def _fault(module: nn.Module) -> str | None:

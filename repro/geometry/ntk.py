@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from repro.geometry.arrays import as_tensor
 from repro.geometry.jacobian import BATCH, checked_inputs, jacobian
 from repro.geometry.kernel_pca import eigenvector_information, label_alignment, label_projection
+from repro.geometry.roots import square_root_
 
 __all__ = [
     "eigenvector_information",
@@ -93,7 +94,7 @@ def relu_ntk(x: Array, y: Array | None = None) -> Array:
     cosine = (product / norms).clamp_(-1, 1)
     if y is None:
         cosine.fill_diagonal_(1.0)  # rounding would leave an angle of about the square root of the precision
-    sine = _square_root(1 - cosine**2)
+    sine = square_root_(1 - cosine**2)
     remainder = math.pi - torch.atan2(sine, cosine)  # π − θ
     # in place: the matrices may hold 20 000 by 8 192 numbers
     kernel = norms.mul_(sine).add_(product.mul_(remainder), alpha=2).div_(math.pi)
@@ -167,16 +168,6 @@ def _match(first: Tensor, second: Tensor) -> None:
             f"x and y must agree in dimension, precision and device, got (p, {first.shape[1]}) {first.dtype} on "
             f"{first.device} and (q, {second.shape[1]}) {second.dtype} on {second.device}"
         )
-
-
-def _square_root(values: Tensor) -> Tensor:
-    """Square roots, in place. On the CPU by NumPy, correctly rounded.
-
-    torch leaves sqrt, acos, asin and atan to a vector library whose last digit depends on the processor's maker.
-    """
-    if values.device.type != "cpu":
-        return values.sqrt_()
-    return torch.from_numpy(np.sqrt(values.numpy(), out=values.numpy()))
 
 
 def _augmented(points: Tensor) -> Tensor:

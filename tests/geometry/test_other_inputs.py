@@ -13,7 +13,7 @@ import torch
 from scipy.sparse import coo_array, csr_array, issparse
 from torch import nn
 
-from repro.geometry import graph, kernel_pca, neighbours, ntk
+from repro.geometry import graph, infinite_width, kernel_pca, neighbours, ntk, pullback
 from repro.geometry.activations import activations
 from repro.geometry.arrays import as_array, as_tensor
 from repro.geometry.compression import amplification
@@ -33,6 +33,10 @@ WEIGHT, BIAS, READOUT = RNG.integers(-2, 3, (5, 3)).astype(np.float64), np.arang
 torch.manual_seed(0)
 NETWORK = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
 MACHINE = hard_margin_svm(GRAM, LABELS)
+FEATURES = nn.Sequential(nn.Linear(3, 4), nn.Tanh()).double()
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, once, on the first use of its forward mode
+    pullback.metric(FEATURES, torch.zeros(1, 3).double())
 
 
 class Case(NamedTuple):
@@ -71,6 +75,22 @@ CASES = {
     "coordinate_information": Case("coordinate", X[:, 0], lambda x: kernel_pca.coordinate_information(x, LABELS)),
     "coordinate_information labels": Case("labels", LABELS, lambda y: kernel_pca.coordinate_information(X[:, 0], y)),
     "amplification": Case("weight", WEIGHT, amplification),
+    "input_jacobian": Case("x", X, lambda x: pullback.input_jacobian(FEATURES, x), double=False),
+    "metric": Case("x", X, lambda x: pullback.metric(FEATURES, x), double=False),
+    "volume_element": Case("x", X, lambda x: pullback.volume_element(FEATURES, x), double=False),
+    "log_effective_volume": Case("x", X, lambda x: pullback.log_effective_volume(FEATURES, x), double=False),
+    "singular_values": Case("x", X, lambda x: pullback.singular_values(FEATURES, x), double=False),
+    "ricci_scalar": Case("x", X, lambda x: pullback.ricci_scalar(FEATURES, x), double=False),
+    "shallow_metric": Case("x", X, lambda x: pullback.shallow_metric(WEIGHT, BIAS, x), double=False),
+    "shallow_volume_element": Case(
+        "weight", WEIGHT, lambda w: pullback.shallow_volume_element(w, BIAS, X, "erf"), double=False
+    ),
+    "shallow_ricci_scalar": Case(
+        "bias", BIAS, lambda b: pullback.shallow_ricci_scalar(WEIGHT, b, X / 8, "tanh"), double=False
+    ),
+    "infinite_width metric": Case("x", X, lambda x: infinite_width.metric(x, "sigmoid")),
+    "infinite_width volume": Case("x", X, lambda x: infinite_width.volume_element(x, "erf")),
+    "infinite_width ricci": Case("x", X, lambda x: infinite_width.ricci_scalar(x, "monomial2")),
     "neighbour_graph": Case("points", X, lambda x: neighbours.neighbour_graph(x, 3)),
     "graph_statistics": Case("points", X, lambda x: neighbours.graph_statistics(x, [2, 3])),
     "total_curvature": Case("graph", RING, lambda g: neighbours.total_curvature(g, "union")),
@@ -362,6 +382,7 @@ WHOLE = {
     "count": (lambda count: kernel_pca.eigenvector_information(GRAM, LABELS, count=count), 3),
     "neighbours": (lambda k: kernel_pca.eigenvector_information(GRAM, LABELS, neighbours=k), 3),
     "informative": (lambda count: amplification(WEIGHT, count), 2),
+    "depth": (lambda depth: infinite_width.metric(X, "erf", depth=depth), 2),
     "batch_size": (lambda size: jacobian(NETWORK, torch.from_numpy(X), size), 5),
 }
 
@@ -432,6 +453,7 @@ SMALL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
         ("points", lambda: activations(nn.Sequential(nn.Linear(3, 4, device="meta"), nn.ReLU()), ONES)),
         ("points", lambda: activations(SMALL, (ONES, ONES[:2]))),
         ("x", lambda: jacobian(SMALL, ONES.double())),
+        ("x", lambda: pullback.metric(SMALL, ONES.double())),
         ("y", lambda: ntk.empirical_ntk(SMALL, ONES, ONES.double())),
         ("layers", lambda: activations(nn.Sequential(nn.LSTM(3, 4)), ONES, ["0"])),
         ("layers", lambda: activations(nn.Sequential(nn.GRU(3, 4)), ONES, ["0"])),
@@ -445,6 +467,9 @@ SMALL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1))
         ("network", lambda: jacobian(scripted(), ONES)),
         ("network", lambda: jacobian(lazy(), ONES)),
         ("network", lambda: jacobian(torch.relu, ONES)),
+        ("network", lambda: pullback.metric(scripted(), ONES)),
+        ("network", lambda: pullback.metric(lazy(), ONES)),
+        ("feature_map", lambda: pullback.metric(None, ONES)),
         ("network", lambda: ntk.empirical_ntk(lazy(), ONES)),
         ("network", lambda: ntk.empirical_ntk(None, ONES)),
     ],
