@@ -299,7 +299,7 @@ class Hidden(NamedTuple):
         """Difference of the two logits at each point."""
         net = slice(self.net, self.net + 1)
         logits = scaled_logits(self.ensemble[net], self.start[net], self._on_device(points), self.output_scale)
-        return _margins(logits)[0]
+        return np.asarray(_margins(logits)[0])
 
     def projected_volume(self, points: Array) -> Tensor:
         """Volume element of the features without their component along the difference of the read-out's rows."""
@@ -307,7 +307,8 @@ class Hidden(NamedTuple):
         direction = self._readout()
         along = self._push(x, direction / direction.norm())  # (n, 2)
         metric = shallow_metric(*self.layer, x) - along[:, :, None] * along[:, None, :]
-        return torch.linalg.det(metric).clamp_min(0) ** 0.5
+        volume: Tensor = torch.linalg.det(metric).clamp_min(0) ** 0.5
+        return volume
 
     def gradient(self, points: Array) -> Tensor:
         """Length of the gradient of the difference of the logits at each point."""
@@ -315,7 +316,7 @@ class Hidden(NamedTuple):
         if self.output_scale != 1:
             first = Hidden(self.start, self.start, self.net, 1.0)
             slope = self.output_scale * (slope - first._push(self._on_device(points), first._readout()))
-        return slope.norm(dim=1)
+        return torch.linalg.vector_norm(slope, dim=1)
 
     def _readout(self) -> Tensor:
         last = self.ensemble.weights[1][self.net]  # (width, 2)
@@ -325,7 +326,8 @@ class Hidden(NamedTuple):
         """Gradient (n, 2) of the features' component along a direction, over √width."""
         weight, bias = self.layer
         value = torch.sigmoid(x @ weight.T + bias)
-        return (value * (1 - value) * direction) @ weight / len(weight) ** 0.5
+        gradient: Tensor = (value * (1 - value) * direction) @ weight / len(weight) ** 0.5
+        return gradient
 
     def _on_device(self, points: Array) -> Tensor:
         return _tensor(points, self.ensemble.weights[0])
@@ -401,7 +403,7 @@ def _margins(logits: Tensor) -> Array:
 
 def _log(values: Tensor) -> Array:
     """Natural logarithm of positive numbers."""
-    return np.log(np.maximum(_array(values), TINY))
+    return np.asarray(np.log(np.maximum(_array(values), TINY)))
 
 
 def _array(values: Tensor) -> Array:

@@ -130,7 +130,7 @@ def test_nets_are_measured_when_they_reach_the_loss():
 
 def test_refuses_what_cannot_be_run():
     for change in ({"width": 1}, {"looks": []}, {"looks": [3, 1]}, {"nets": 0}, {"seed": -1}, {"task": "spiral"}):
-        with pytest.raises(ValueError, match="expected|must be"):
+        with pytest.raises(ValueError, match=r"expected|must be"):
             boundary_cell(**CELL | change)
     with pytest.raises(ValueError, match="hidden layers"):
         depth_cell(hidden=[8], nets=2, steps=3)

@@ -28,29 +28,29 @@ def rows(task="sinusoid", width=20, gain=0.8, steps=(0, 10, 100), **columns):
 
 
 def test_magnification_is_over_the_mean_of_the_mirror_images():
-    found = analysis.magnified(rows())
-    assert found.estimate.value == pytest.approx(0.85) and found.estimate.n == NETS
-    assert found.estimate.lower < 0.85 < found.estimate.upper
-    assert found.values["trained"] == pytest.approx(np.exp(1.05))
-    assert found.values["mirrored"] == pytest.approx(np.exp(0.2))
-    assert found.values["untrained_gap"] == pytest.approx(0) and found.values["wins"] == 1
+    estimate, values, _ = analysis.magnified(rows())
+    assert estimate.value == pytest.approx(0.85) and estimate.n == NETS
+    assert estimate.lower < 0.85 < estimate.upper
+    assert values["trained"] == pytest.approx(np.exp(1.05))
+    assert values["mirrored"] == pytest.approx(np.exp(0.2))
+    assert values["untrained_gap"] == pytest.approx(0) and values["wins"] == 1
     assert analysis.by_training(rows()).estimate.value == pytest.approx(0.85)
 
 
 def test_crests_and_levels():
-    assert analysis.crests(rows()).estimate.value == pytest.approx(0.75)
-    assert analysis.crests(rows()).values["untrained"] == pytest.approx(-0.1)
+    estimate, values, _ = analysis.crests(rows())
+    assert estimate.value == pytest.approx(0.75) and values["untrained"] == pytest.approx(-0.1)
     assert analysis.level(rows(), "logit").estimate.value == pytest.approx(0.85)
-    assert analysis.level(rows(), "hidden").values["mirrored"] == pytest.approx(0.2)
+    _, values, _ = analysis.level(rows(), "hidden")
+    assert values["mirrored"] == pytest.approx(0.2)
 
 
 def test_symmetry_compares_nets_of_one_seed():
     narrow, wide = rows("xor", 10), rows("xor", 500)
     spread = [0.1 + (0.8 + 0.1 * (net % 2)) / width for width in (10, 500) for net in range(NETS)]
     expected = np.exp(np.mean(np.log(np.divide(spread[:NETS], spread[NETS:]))))
-    found = analysis.symmetry_returns(narrow, wide)
-    assert found.estimate.value == pytest.approx(expected)
-    assert found.values["untrained"] == pytest.approx(1)
+    estimate, values, _ = analysis.symmetry_returns(narrow, wide)
+    assert estimate.value == pytest.approx(expected) and values["untrained"] == pytest.approx(1)
 
 
 def test_narrow_and_wide_are_withheld_where_one_did_not_reach_the_loss():
@@ -67,9 +67,9 @@ def test_contrast_of_the_last_layer_over_the_first():
          "contrast": (1 + step) * (layer + 0.1 * net * (layer == 3))}
         for step in (0, 5) for net in range(NETS) for layer in (1, 2, 3)
     )  # fmt: skip
-    found = analysis.depth_contrast(table)
-    assert found.estimate.value == pytest.approx(np.exp(np.mean(np.log([3, 3.1, 3.2, 3.3]))))
-    assert found.values["untrained"] == pytest.approx(found.estimate.value)
+    estimate, values, _ = analysis.depth_contrast(table)
+    assert estimate.value == pytest.approx(np.exp(np.mean(np.log([3, 3.1, 3.2, 3.3]))))
+    assert values["untrained"] == pytest.approx(estimate.value)
     assert analysis.by_layer(table).groupby("state").size().tolist() == [12, 12]
 
 
