@@ -24,6 +24,10 @@ CHANNEL_GAP = 0.24
 SLAB_HALF_THICKNESS = 0.18
 
 
+# The sinusoid of arXiv 2301.11375 (released code): class 1 above x₂ = 0.6 sin(7 x₁ − 1).
+SINUSOID_AMPLITUDE, SINUSOID_FREQUENCY, SINUSOID_PHASE = 0.6, 7.0, -1.0
+
+
 class Sample(NamedTuple):
     """Labelled points of a two-class task, float64 on the CPU."""
 
@@ -181,6 +185,34 @@ def sine_sheet(points: int, generator: np.random.Generator) -> Sample:
     x, y, depth = uniform.T
     z = np.where(labels > 0, np.sin(2 * np.pi * x), SLAB_HALF_THICKNESS * depth)
     return Sample(torch.from_numpy(np.column_stack([x, y, z])), torch.from_numpy(labels))
+
+
+def sinusoid_height(x: np.ndarray) -> np.ndarray:
+    """Second coordinate of the boundary of `sinusoid` at first coordinates x."""
+    height: np.ndarray = SINUSOID_AMPLITUDE * np.sin(SINUSOID_FREQUENCY * x + SINUSOID_PHASE)
+    return height
+
+
+def sinusoid(points: int, generator: np.random.Generator) -> Sample:
+    """Uniform points of the square [−1, 1]², labelled +1 above the curve x₂ = 0.6 sin(7 x₁ − 1): arXiv 2301.11375.
+
+    Args:
+        points: number of points, at least 1.
+        generator: source of randomness; consumed in order, so a longer draw starts with the shorter one's points.
+
+    Raises:
+        ValueError: if points < 1.
+    """
+    _check_points(points)
+    inputs = 2 * generator.random((points, 2)) - 1
+    labels = np.where(inputs[:, 1] > sinusoid_height(inputs[:, 0]), 1.0, -1.0)
+    return Sample(torch.from_numpy(inputs), torch.from_numpy(labels))
+
+
+def xor() -> Sample:
+    """The four corners (±1, ±1), labelled +1 where the signs differ: arXiv 2301.11375."""
+    inputs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)
+    return Sample(inputs, -inputs.prod(1))
 
 
 def _alternating(points: int) -> np.ndarray:

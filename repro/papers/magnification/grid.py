@@ -1,0 +1,79 @@
+"""The grids of the nets in the plane and what their cells cost, apart from the cells, which neither can change."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repro.papers.magnification.boundary_analysis import look_steps
+from repro.papers.magnification.planar import FEW
+
+Config = dict[str, Any]
+
+LOOKS = 9  # along training, where no film is made
+WEIGHT_DECAY = 1e-4  # on XOR, with SGD 0.02 on all four points, as released
+XOR_RATE = 0.02
+CONTROLS = ("few points", "hole at the boundary", "hole elsewhere")
+
+
+def sinusoid_grid(*, widths: Sequence[int], steps: int, frames: int, map_side: int, **shared: Any) -> list[Config]:
+    """Configurations of `boundary_cell` for the sinusoid; the second smallest width is looked at `frames` times.
+
+    Args:
+        widths: hidden units.
+        steps: of training.
+        frames: looks at the nets of the film.
+        map_side: points along a side of the maps.
+        shared: nets, points, side, batch_size, optimiser, learning_rate, seed, device.
+    """
+    film = sorted(widths)[min(1, len(widths) - 1)]
+    return [
+        {"task": "sinusoid", "width": width, "looks": look_steps(steps, frames if width == film else LOOKS)}
+        | {"map_side": map_side}
+        | shared
+        for width in widths
+    ]
+
+
+def boundary_grid(
+    *,
+    widths: Sequence[int],
+    xor_widths: Sequence[int],
+    steps: int,
+    xor_steps: int,
+    frames: int,
+    map_side: int,
+    control_width: int,
+    output_scale: float,
+    lazy_rate: float,
+    **shared: Any,
+) -> list[Config]:
+    """Configurations of `boundary_cell` for the sinusoid, XOR and the controls.
+
+    Args:
+        widths, steps, frames, map_side, shared: see `sinusoid_grid`; the widest net also learns by squared error, and
+            as a lazy net.
+        xor_widths, xor_steps: the same for XOR.
+        control_width: hidden units of the nets with random labels, and of those whose points leave out a strip.
+        output_scale, lazy_rate: of the lazy nets.
+    """
+    trained = sinusoid_grid(widths=widths, steps=steps, frames=frames, map_side=map_side, **shared)
+    ends: Config = shared | {"task": "sinusoid", "width": max(widths), "looks": [0, steps]}
+    squared = ends | {"loss": "squared error"}
+    lazy = ends | {"output_scale": output_scale, "learning_rate": lazy_rate}
+    controls = [ends | {"task": task, "width": control_width} for task in CONTROLS]
+    few = controls[0] | {"batch_size": min(FEW, shared["batch_size"])}
+    alone: Config = {name: shared[name] for name in ("nets", "side", "seed", "device")}
+    released: Config = {"optimiser": "sgd", "learning_rate": XOR_RATE, "weight_decay": WEIGHT_DECAY, "batch_size": 4}
+    xor = [
+        {"task": "xor", "width": width, "looks": look_steps(xor_steps, LOOKS), "map_side": map_side} | released | alone
+        for width in xor_widths
+    ]
+    return [*trained, *xor, squared, lazy, few, *controls[1:]]
+
+
+def boundary_cost(config: Mapping[str, Any]) -> float:
+    """Rough CPU seconds of a cell, so that a sweep starts with the dearest and tells the time left."""
+    steps = config.get("step_limit") or config["looks"][-1]
+    looks = len(config.get("looks", ())) or steps / 20
+    batch = config["batch_size"] * config["width"] * config["nets"]
+    grid = 6400 * config["width"] * config["nets"]
+    return float(steps * (6e-4 + 9e-9 * batch) + looks * 1e-8 * grid)
