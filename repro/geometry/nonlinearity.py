@@ -78,7 +78,8 @@ def _cumulative(x: Tensor) -> Tensor:
 
 
 def _sigmoid_slope(x: Tensor) -> Tensor:
-    return torch.sigmoid(x) * torch.sigmoid(-x)  # 1 − sigmoid(x) would be 0 where sigmoid(x) rounds to 1
+    tail = torch.exp(-x.abs())
+    return tail / (1 + tail) ** 2  # sigmoid(x) (1 − sigmoid(x)) would be 0 where sigmoid(x) rounds to 1
 
 
 def _sigmoid_bend(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from repro.geometry.arrays import as_tensor
 from repro.geometry.factor import degenerate, orthonormal_frame, triangular_factor
 from repro.geometry.nonlinearity import Nonlinearity, nonlinearity
 
-BLOCK_BYTES = 2**22  # of what is held for each unit and point at a time: more would leave the caches
+BLOCK_BYTES = 2**19  # of what is held for each unit and point at a time: more would leave the caches
 FEW = 8  # inputs up to which products of weights are formed once for all points
 
 
@@ -94,12 +94,13 @@ def shallow_ricci_scalar(weight: Tensor, bias: Tensor, x: Tensor, activation: st
     every: list[tuple[int, ...]] = list(itertools.combinations_with_replacement(range(inputs), 3))
     cubes = torch.stack([w[:, i] * w[:, j] * w[:, k] for i, j, k in every], 1) * (2 / width)
     where = [every.index(tuple(sorted(place))) for place in itertools.product(range(inputs), repeat=3)]
-    scalars = []
-    for z, part in _blocks(w, b, points, inputs + 2):
+    changes, factors = [], []
+    for z, _ in _blocks(w, b, points, inputs + 2):
         slope = phi.slope(z)
-        change = ((slope * phi.bend(z)) @ cubes)[:, where].reshape(len(part), inputs, inputs, inputs)
-        scalars.append(_from_change(change, _factor(w, slope)))
-    return torch.cat(scalars)
+        factors.append(_factor(w, slope))
+        changes.append((slope * phi.bend(z)) @ cubes)
+    change = torch.cat(changes)[:, where].reshape(-1, inputs, inputs, inputs)
+    return _from_change(change, torch.cat(factors))
 
 
 def _from_change(change: Tensor, factor: Tensor) -> Tensor:
