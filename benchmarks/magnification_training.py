@@ -30,6 +30,7 @@ class Scaled(nn.Linear):
     """A layer over the root of its fan-in."""
 
     def forward(self, input: Tensor) -> Tensor:
+        """The layer, scaled."""
         return super().forward(input) / math.sqrt(self.in_features)
 
 
