@@ -82,6 +82,8 @@ def boundary_cell(
     batch_size: int = 100,
     points: int = 400,
     side: int = 80,
+    near: float = NEAR,
+    far: float = FAR,
     map_side: int = 0,
     seed: int = 0,
     device: str = "auto",
@@ -120,7 +122,7 @@ def boundary_cell(
         weight_decay: of the optimiser.
         batch_size: points of a step.
         points: training points of a net.
-        side: points along a side of the grid of `regions`.
+        side, near, far: of `regions`.
         map_side: points along a side of the maps; 0 for none.
         seed: non-negative integer.
         device: "auto" for CUDA where available.
@@ -138,7 +140,7 @@ def boundary_cell(
         given.start, given.inputs, given.classes, given.order, batch_size=batch_size, loss=loss,
         output_scale=output_scale, descent=descent,
     )  # fmt: skip
-    where = regions(task, side)
+    where = regions(task, side, near, far)
     rows = []
     for step, ensemble in _at(given.start, steps, looks):
         thorough = step in (looks[0], looks[-1])
@@ -316,7 +318,8 @@ class Hidden(NamedTuple):
         if self.output_scale != 1:
             first = Hidden(self.start, self.start, self.net, 1.0)
             slope = self.output_scale * (slope - first._push(self._on_device(points), first._readout()))
-        return torch.linalg.vector_norm(slope, dim=1)
+        length: Tensor = torch.linalg.vector_norm(slope, dim=1)
+        return length
 
     def _readout(self) -> Tensor:
         last = self.ensemble.weights[1][self.net]  # (width, 2)

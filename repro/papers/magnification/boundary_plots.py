@@ -218,7 +218,7 @@ def levels(frame: pd.DataFrame) -> Figure:
         for offset, (_, point) in enumerate(part[part["mean"] > HIGHEST].iterrows()):
             place, look = names.index(point["level"]) - 0.1 + 0.2 * offset, ABOUT[point["about"]]
             axis.plot(place, 0.93 * HIGHEST, "^", color=look["color"])
-            axis.text(place, 0.8 * HIGHEST, f"{point['mean']:.0f}", ha="center", va="top", fontsize=7, rotation=90)
+            axis.text(place, 0.8 * HIGHEST, f"{point['mean']:,.0f}", ha="center", va="top", fontsize=7, rotation=90)
         axis.axhspan(np.exp(-LARGER), np.exp(LARGER), color="0.9", zorder=0)
         axis.set_title(loss)
     words = {"hidden": "hidden layer:\nvolume", "logit": "logits:\ngradient", "probability": "probability:\ngradient"}

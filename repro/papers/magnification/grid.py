@@ -22,7 +22,7 @@ def sinusoid_grid(*, widths: Sequence[int], steps: int, frames: int, map_side: i
         steps: of training.
         frames: looks at the nets of the film.
         map_side: points along a side of the maps.
-        shared: nets, points, side, batch_size, optimiser, learning_rate, seed, device.
+        shared: nets, points, side, near, far, batch_size, optimiser, learning_rate, seed, device.
     """
     film = sorted(widths)[min(1, len(widths) - 1)]
     return [
@@ -61,7 +61,7 @@ def boundary_grid(
     lazy = ends | {"output_scale": output_scale, "learning_rate": lazy_rate}
     controls = [ends | {"task": task, "width": control_width} for task in CONTROLS]
     few = controls[0] | {"batch_size": min(FEW, shared["batch_size"])}
-    alone: Config = {name: shared[name] for name in ("nets", "side", "seed", "device")}
+    alone: Config = {name: shared[name] for name in ("nets", "side", "near", "far", "seed", "device") if name in shared}
     released: Config = {"optimiser": "sgd", "learning_rate": XOR_RATE, "weight_decay": WEIGHT_DECAY, "batch_size": 4}
     xor = [
         {"task": "xor", "width": width, "looks": look_steps(xor_steps, LOOKS), "map_side": map_side} | released | alone

@@ -62,15 +62,22 @@ class Regions(NamedTuple):
     far: Array  # (1 + images, n)
 
 
-def regions(task: str, side: int = 80) -> Regions:
+def regions(task: str, side: int = 80, near: float = NEAR, far: float = FAR) -> Regions:
     """Regions of the sinusoid on [−1, 1]² (three mirror images), or of XOR on a disc (axes, and diagonals as image).
 
     The diagonals are the axes turned by 45°, so that distances from the origin are distributed alike.
 
+    Args:
+        task: see `draw`.
+        side: points along a side of the grid.
+        near, far: largest distance from a boundary that is near, and smallest that is far.
+
     Raises:
-        ValueError: for another task.
+        ValueError: for another task, or distances that are not 0 < near < far.
     """
     _check_task(task)
+    if not 0 < near < far:
+        raise ValueError(f"expected distances 0 < near < far, got {near} and {far}")
     if task == "xor":
         points = square(side, REACH["xor"])
         points = points[np.linalg.norm(points, axis=1) < REACH["xor"]]
@@ -79,7 +86,7 @@ def regions(task: str, side: int = 80) -> Regions:
     else:
         points = square(side, REACH["sinusoid"])
         distance = np.stack([curve_distance(points), *(curve_distance(points * mirror) for mirror in MIRRORS)])
-    return Regions(points, distance < NEAR, distance > FAR)
+    return Regions(points, distance < near, distance > far)
 
 
 def near_over_far(logs: Array, found: Regions) -> Array:
