@@ -65,6 +65,16 @@ def metric(
     return tangential[:, None, None] * eye + radial[:, None, None] * points[:, :, None] * points[:, None]
 
 
+def metric_at(
+    point: Tensor, activation: str, weight_variance: float = 1.0, bias_variance: float = 1.0, depth: int = 1
+) -> Tensor:
+    """Metric (d, d) at one float64 point (d,), which torch can differentiate; as `metric` otherwise, without checks."""
+    tangential, radial = _layer(moments(activation), point.square().sum()[None], weight_variance, bias_variance, depth)
+    return tangential * torch.eye(len(point), dtype=point.dtype, device=point.device) + radial * torch.outer(
+        point, point
+    )
+
+
 def volume_element(
     x: Tensor, activation: str, weight_variance: float = 1.0, bias_variance: float = 1.0, depth: int = 1
 ) -> Tensor:

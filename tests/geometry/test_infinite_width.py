@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from repro.geometry import infinite_width, pullback
-from repro.geometry.infinite_width import derivative, metric, moments, ricci_scalar, volume_element
+from repro.geometry import pullback
+from repro.geometry.infinite_width import derivative, metric, metric_at, moments, ricci_scalar, volume_element
 from repro.geometry.nonlinearity import NONLINEARITIES, nonlinearity
 
 NAMES = [*NONLINEARITIES, "monomial1", "monomial2", "monomial3"]
@@ -101,15 +101,11 @@ def test_curvature_is_that_of_its_metric(activation, depth):
     """Of any dimension by Christoffel symbols; at the origin too, where a radius has no direction."""
     for d in (2, 3):
         x = torch.cat([torch.zeros(1, d).double(), 0.7 * normal(4, d)])
-        expected = torch.stack([by_christoffel(lambda p: metric_at(p, activation, depth), point) for point in x])
+        expected = torch.stack(
+            [by_christoffel(lambda p: metric_at(p, activation, 0.8, 0.5, depth), point) for point in x]
+        )
         found = ricci_scalar(x, activation, 0.8, 0.5, depth)
         assert torch.allclose(found, expected, rtol=1e-8, atol=1e-8)
-
-
-def metric_at(point, activation, depth):
-    s = point @ point
-    tangential, along = infinite_width._layer(moments(activation), s[None], 0.8, 0.5, depth)
-    return tangential[0] * torch.eye(len(point), dtype=torch.float64) + along[0] * torch.outer(point, point)
 
 
 def by_christoffel(metric, point):
