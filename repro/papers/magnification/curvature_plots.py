@@ -19,11 +19,13 @@ from repro.papers.magnification.curvature_analysis import PRINTED, TRUE
 FORMULAS = ("Eq. 4", "B.16", "Eq. 7", "C.46", "B.70")  # from top to bottom
 BY_ROUTE = ("Eq. 7", "C.46")
 SURFACES = ("sphere", "paraboloid", "deep net")
+EDGE = 100.0  # of ratios that are drawn to scale
 SIDES: dict[str, dict[str, Any]] = {
     TRUE: {"color": style.BLUE, "marker": "o", "linestyle": "-"},
     PRINTED: {"color": style.VERMILION, "marker": "s", "linestyle": "--"},
 }
 CLIP, LINEAR = 1000.0, 1.0  # colours of maps: linear within ±1, logarithmic beyond, the same from ±1 000 on
+COLOURS = "cividis"  # of R: dark below 0, light above, so that the sign is seen on grey paper too
 TICKS = (-1000, -100, -10, -1, 0, 1, 10, 100, 1000)
 DIRECT: dict[str, Any] = {"color": style.BLUE, "marker": "o", "linewidths": 0}
 ROUTE: dict[str, Any] = {"facecolors": "none", "edgecolors": style.VERMILION, "marker": "s", "linewidths": 0.5}
@@ -64,17 +66,25 @@ def other_maps(frame: pd.DataFrame) -> Figure:
     figure, (axis,) = style.panels(1, width=style.COLUMN, height=3.1)
     for surface, look in zip(SURFACES, style.LOOKS, strict=False):
         part = frame[frame["surface"] == surface]
-        axis.scatter(part["true"].abs(), part["ratio"], s=8, color=look["color"], marker=look["marker"], label=surface)
+        place = part["true"].abs(), part["ratio"].clip(-EDGE, EDGE)
+        axis.scatter(*place, s=36 if surface == "sphere" else 8, color=look["color"], marker=look["marker"],
+                     label=surface, zorder=3 if surface == "sphere" else 2)  # fmt: skip
     for ratio, line in ((1, "-"), (3, "--")):
         axis.axhline(ratio, color="0.2", linewidth=0.7, linestyle=line, zorder=0)
     axis.set_yscale("symlog", linthresh=4)
     axis.set_yticks([-100, -10, -3, 0, 1, 3, 10, 100], ["−100", "−10", "−3", "0", "1", "3", "10", "100"])
+    axis.set_ylim(-1.5 * EDGE, 1.5 * EDGE)
     axis.minorticks_off()
     axis.set(
-        xscale="log", xlabel="|true Ricci scalar|", ylabel="paper's route / true", title="Elsewhere it is no factor"
+        xscale="log",
+        xlabel="|true Ricci scalar|",
+        ylabel="paper's route / true",
+        title="For other maps it is no factor",
     )
     handles, _ = axis.get_legend_handles_labels()
-    style.legend_below(figure, handles, "a mark per point; lines: 1 (right), 3 (one hidden layer)", 3)
+    style.legend_below(
+        figure, handles, f"a mark per point, beyond ±{EDGE:g} drawn there;\nlines: 1 (right), 3 (one hidden layer)", 3
+    )
     return figure
 
 
@@ -118,24 +128,24 @@ def curvature_maps(frame: pd.DataFrame) -> Figure:
         side = round(np.sqrt(len(part)))
         ricci, margin = (part[name].to_numpy(float).reshape(side, side) for name in ("ricci", "margin"))
         line = np.linspace(-REACH, REACH, side)
-        axis.pcolormesh(line, line, np.clip(ricci, -CLIP, CLIP), norm=norm, cmap="PuOr_r", shading="gouraud",
+        axis.pcolormesh(line, line, np.clip(ricci, -CLIP, CLIP), norm=norm, cmap=COLOURS, shading="gouraud",
                         rasterized=True)  # fmt: skip
         _task(axis)
         if ricci.min() < 0 < ricci.max():
-            axis.contour(line, line, ricci, [0.0], colors="0.35", linewidths=0.8, linestyles=":")
+            axis.contour(line, line, ricci, [0.0], colors="white", linewidths=0.8, linestyles=":")
         if margin.min() < 0 < margin.max():
             axis.contour(line, line, margin, [0.0], colors="white", linewidths=3.0)
             axis.contour(line, line, margin, [0.0], colors="black", linewidths=1.5)
         axis.set_title(panel)
-    bar = figure.colorbar(ScalarMappable(norm, "PuOr_r"), ax=axes, shrink=0.7, extend="both")
+    bar = figure.colorbar(ScalarMappable(norm, COLOURS), ax=axes, shrink=0.7, extend="both")
     bar.set_label(f"Ricci scalar (linear within ±{LINEAR:g}, clipped at ±{CLIP:g})")
     bar.set_ticks(TICKS, labels=_labels(TICKS))
     handles = [
         Line2D([], [], color="black", linewidth=1.5, label="the net's decision"),
         Line2D([], [], color="black", linewidth=1.0, linestyle="--", label="boundary of the task"),
-        Line2D([], [], color="0.35", linewidth=0.8, linestyle=":", label="R = 0"),
+        Line2D([], [], color="0.6", linewidth=0.8, linestyle=":", label="R = 0 (white on the map)"),
     ]
-    style.legend_below(figure, handles, "one net; on grey paper: light is near 0", 3)
+    style.legend_below(figure, handles, "one net of each width; dark: R < 0, light: R > 0", 3)
     return figure
 
 
