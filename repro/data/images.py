@@ -22,7 +22,7 @@ from repro.data import sources
 from repro.data.sources import DataError, fetch, reason, ways
 
 __all__ = [
-    "NAMES", "DataError", "Images", "Name", "Pair", "Split", "class_pair", "draw_balanced", "fetch", "load",
+    "NAMES", "DataError", "Images", "Name", "Pair", "Split", "class_pair", "digits", "draw_balanced", "fetch", "load",
     "make_sample", "parity", "standardised", "ways", "where",
 ]  # fmt: skip
 
@@ -112,6 +112,14 @@ def where(name: Name) -> Path | None:
     if folder:
         sources.read(name, sources.PINS[name], folder)
     return folder
+
+
+def digits() -> Images:
+    """The 1 797 handwritten digits of 8 × 8 pixels, values 0 to 16, that scikit-learn brings; in its order."""
+    from sklearn.datasets import load_digits  # which takes a second to import
+
+    found = load_digits()
+    return Images(found.images.astype(np.uint8), found.target.astype(np.uint8))
 
 
 def draw_balanced(classes: np.ndarray, points: int, generator: np.random.Generator) -> np.ndarray:

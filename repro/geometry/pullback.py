@@ -20,13 +20,14 @@ from torch import Tensor
 from repro.geometry.arrays import check_whole
 from repro.geometry.factor import degenerate, orthonormal_frame, triangular_factor
 from repro.geometry.input_jacobian import FeatureMap, checked_map, input_jacobian, jacobian_blocks, second_derivatives
-from repro.geometry.shallow import shallow_metric, shallow_ricci_scalar, shallow_volume_element
+from repro.geometry.shallow import shallow_log_volume, shallow_metric, shallow_ricci_scalar, shallow_volume_element
 
 __all__ = [
     "input_jacobian",
     "log_effective_volume",
     "metric",
     "ricci_scalar",
+    "shallow_log_volume",
     "shallow_metric",
     "shallow_ricci_scalar",
     "shallow_volume_element",

@@ -70,6 +70,28 @@ def shallow_volume_element(weight: Tensor, bias: Tensor, x: Tensor, activation: 
     return torch.cat([factor.diagonal(dim1=1, dim2=2).prod(1) for factor in factors])
 
 
+def shallow_log_volume(weight: Tensor, bias: Tensor, x: Tensor, activation: str = "sigmoid") -> Tensor:
+    """Decimal logarithm of the volume of the hidden layer, of all its min(n, d) directions: (points,).
+
+    Arguments and errors are those of `shallow_metric`. With as many units as inputs or fewer it is
+
+        Σⱼ log₁₀ |φ'(zⱼ)| + ½ log₁₀ det(W Wᵀ/n),
+
+    of which only the first sum depends on x: O(n d) a point. Where log φ' is concave, as that of the sigmoid and of
+    erf, so is this along every straight line, whatever the weights. With more units than inputs it is log₁₀ √det g.
+
+    Example:
+        >>> shallow_log_volume(2e3 * torch.eye(2), torch.zeros(2), torch.zeros(1, 2), "tanh")  # √det g = 2e6
+        tensor([6.3010])
+    """
+    w, b, points, phi = _checked(weight, bias, x, activation)
+    if len(w) > w.shape[1]:
+        factors = (_factor(w, phi.slope(z)) for z, _ in _blocks(w, b, points, w.shape[1]))
+        return torch.cat([factor.diagonal(dim1=1, dim2=2).log10().sum(1) for factor in factors])
+    constant = triangular_factor((w / len(w) ** 0.5)[:, None]).diagonal(dim1=1, dim2=2).log10().sum()
+    return torch.cat([phi.slope(z).abs().log10().sum(1) for z, _ in _blocks(w, b, points, 4)]) + constant
+
+
 def shallow_ricci_scalar(weight: Tensor, bias: Tensor, x: Tensor, activation: str = "sigmoid") -> Tensor:
     """Ricci scalar of the hidden layer: (points,), NaN where the metric is degenerate.
 

@@ -65,6 +65,23 @@ def draw_pairs(
     return first, second
 
 
+def draw_misread(labels: Array, predicted: Array, count: int, generator: np.random.Generator) -> tuple[Array, Array]:
+    """Pairs of a misread image and a correctly read one of a third class: indices (pairs,) of both ends.
+
+    The third class is neither the label of the first image nor what the net reads there. Each misread image is used
+    once, so there may be fewer pairs than asked for.
+    """
+    wrong = generator.permutation(np.flatnonzero(labels != predicted))[:count]
+    right = np.flatnonzero(labels == predicted)
+    pairs = []
+    for image in wrong:
+        others = right[(labels[right] != labels[image]) & (labels[right] != predicted[image])]
+        if len(others):
+            pairs.append((image, generator.choice(others)))
+    first, second = np.array(pairs, dtype=int).reshape(-1, 2).T
+    return first, second
+
+
 def crossing(classes: Array) -> Array:
     """Mean place t at which the predicted class changes along each segment: (segments, points) → (segments,).
 

@@ -8,7 +8,7 @@ segments, whose ends all the probes of trained nets read correctly.
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from repro.data import images
 from repro.device import resolve_device, resolve_dtype
 from repro.geometry.pullback import singular_values
 from repro.models.residual import ResidualNetwork, set_statistics
+from repro.papers.magnification.pictures import Labelled, labelled
 from repro.papers.magnification.segments import Scan, by_rank, draw_pairs, rows_of, scanned
 from repro.training.classifier import train_classifier
 from repro.training.selfsupervised import SelfSupervised, train_selfsupervised
@@ -31,13 +32,6 @@ SPLITS = get_args(images.Split)
 TRAINED, UNTRAINED = "trained", "untrained"
 PROBE_ITERATIONS = 2000
 PENALTY = 1.0  # inverse strength of the probe's, on standardised features
-
-
-class Labelled(NamedTuple):
-    """Images with their classes."""
-
-    inputs: Tensor  # (points, channels, side, side), pixels from 0 to 1
-    classes: np.ndarray  # (points,)
 
 
 class Probe:
@@ -128,7 +122,7 @@ def selfsupervised_cell(
     streams = dict(zip((*METHODS, "weights", "segments"), np.random.SeedSequence([seed, net]).spawn(5), strict=True))
     generators = {name: np.random.default_rng(stream) for name, stream in streams.items()}
     place, precision = resolve_device(device), resolve_dtype(dtype)
-    train, test = (_labelled(images.load(dataset, split), pooling, precision, place) for split in SPLITS)
+    train, test = (labelled(images.load(dataset, split), pooling, precision, place) for split in SPLITS)
     train = Labelled(train.inputs[: train_size or None], train.classes[: train_size or None])
     shape = {"channels": channels, "blocks": blocks, "strides": strides, "stem_stride": stem_stride}
     start = ResidualNetwork(train.inputs.shape[1], 10, generators["weights"], dtype=precision, **shape)  # type: ignore[arg-type]
@@ -183,10 +177,3 @@ def _row(quantity: str, method: str, net: int, **values: Any) -> Row:
 def _volumes(network: ResidualNetwork, rank: int) -> Any:
     """Log-volumes at full rank and at `rank` of the features at images."""
     return lambda points: by_rank(singular_values(network.features, points), [0, rank])
-
-
-def _labelled(pool: images.Images, pooling: bool, precision: torch.dtype, place: torch.device) -> Labelled:
-    pixels = torch.from_numpy(pool.images.astype(np.float64) / 255)
-    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
-    pixels = torch.nn.functional.avg_pool2d(pixels, 2) if pooling else pixels
-    return Labelled(pixels.to(place, precision).contiguous(memory_format=torch.channels_last), pool.classes)
