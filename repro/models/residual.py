@@ -86,7 +86,7 @@ class ResidualNetwork(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """φ(x + r(x)) with r two normalised 3×3 convolutions, and x itself normalised from a 1×1 one where shapes differ."""
+    """φ(x + r(x)), r two normalised 3×3 convolutions; x goes through a normalised 1×1 one where shapes differ."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, nonlinearity: str) -> None:
         super().__init__()

@@ -102,7 +102,7 @@ def contrast(log_volume: Array, classes: Array) -> Array:
 
 
 def rows_of(scan: Scan, kind: str, state: str, boundary: Array) -> list[Row]:
-    """A row for every segment and rank: kind, state, segment, rank, crossing, peak, contrast, range, interior.
+    """A row for every segment and rank: kind, state, segment, rank, crossing, peak, and in decades contrast and range.
 
     Args:
         scan: of a net.
