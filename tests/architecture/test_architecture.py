@@ -8,7 +8,10 @@ ROOT = Path(__file__).parents[2]
 PAPERS = sorted(folder.parent.name for folder in ROOT.glob("repro/papers/*/__init__.py"))
 NOTEBOOKS = sorted(notebook.stem for notebook in ROOT.glob("notebooks/*.ipynb"))
 SUFFIXES = ("", "_analysis", "_plots")  # cells, their numbers, their figures
-SHARED = {"coefficients", "grid", "looks", "nets", "stripe", "study"}  # words of several topics
+SHARED = {  # words of several topics
+    *("coefficients", "grid", "looks", "nets", "stripe", "study"),
+    *("pictures", "planar", "planes", "segments", "segments_analysis"),
+}
 
 
 def topics(paper):

@@ -1,4 +1,4 @@
-"""The grids of the nets in the plane and what their cells cost, apart from the cells, which neither can change."""
+"""The grids of these notebooks and what their cells cost, apart from the cells, which neither can change."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -77,3 +77,35 @@ def boundary_cost(config: Mapping[str, Any]) -> float:
     batch = config["batch_size"] * config["width"] * config["nets"]
     grid = 6400 * config["width"] * config["nets"]
     return float(steps * (6e-4 + 9e-9 * batch) + looks * 1e-8 * grid)
+
+
+def dense_blocks(settings: Sequence[Config], nets: int, block: int = 4, **shared: Any) -> list[Config]:
+    """Configurations of `dense_cell` for nets of each setting, four a cell: what one process trains at once.
+
+    Args:
+        settings: what else is told of each kind of net.
+        nets: of each setting.
+        block: nets of a cell.
+        shared: seed, dtype, device.
+    """
+    return [
+        setting | {"first_net": first, "nets": min(block, nets - first)} | shared
+        for setting in settings
+        for first in range(0, nets, block)
+    ]
+
+
+def numbers(words: str) -> list[int]:
+    """Whole numbers joined by hyphens, as "16-32-64".
+
+    Raises:
+        ValueError: for anything else.
+
+    Example:
+        >>> numbers("16-32-64")
+        [16, 32, 64]
+    """
+    parts = words.split("-")
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"expected whole numbers joined by hyphens, such as 16-32-64, got {words!r}")
+    return [int(part) for part in parts]

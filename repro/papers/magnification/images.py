@@ -37,6 +37,7 @@ from repro.training.sigmoid_ensemble import Descent, training_steps
 TRAINED, UNTRAINED = "trained", "untrained"
 CLASSES = 10
 FULL = 0
+SMALLEST = 1e-30  # singular value that a spectrum still shows
 
 
 class Classifier(NamedTuple):
@@ -205,7 +206,7 @@ def residual_cell(
     found = [*_scans(pair, test, look, own["segments"], pictures=net == 0)]
     if net == 0:
         for state, network in ((UNTRAINED, start), (TRAINED, trained)):
-            logs = singular_values(network.features, test.inputs[:1])[0].double().log10()
+            logs = singular_values(network.features, test.inputs[:1])[0].double().clamp_min(SMALLEST).log10()
             found.append({"quantity": "spectrum", "state": state, "values": logs.tolist()})
     return [{"net": net} | row for row in found]
 
@@ -340,5 +341,5 @@ def _lines(ensemble: SigmoidEnsemble, net: int, test: Labelled, lines: int, poin
 
 def _spectrum(ensemble: SigmoidEnsemble, net: int, test: Labelled, state: str) -> Row:
     features = ensemble[net : net + 1].to(torch.float64).features(0, 0)
-    logs: Sequence[float] = singular_values(features, test.inputs[:1])[0].log10().tolist()
+    logs: Sequence[float] = singular_values(features, test.inputs[:1])[0].clamp_min(SMALLEST).log10().tolist()
     return {"quantity": "spectrum", "state": state, "values": logs}

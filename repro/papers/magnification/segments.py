@@ -36,11 +36,16 @@ def interpolate(starts: Tensor, ends: Tensor, points: int) -> Tensor:
 def by_rank(singular_values: Tensor, ranks: Sequence[int]) -> dict[int, Array]:
     """Sums of log₁₀ of the largest singular values, (points,) by rank; rank 0 takes all of them.
 
+    A value that vanishes to rounding beside the largest, as of a feature that a ReLU has switched off, counts as the
+    rounding: its logarithm would have no end.
+
     Args:
         singular_values: (points, r), largest first.
         ranks: each 0 or from 1 to r.
     """
-    sums = singular_values.double().log10().cumsum(1).cpu().numpy()
+    rounding = torch.finfo(singular_values.dtype).eps * singular_values[:, :1]
+    kept = torch.maximum(singular_values, rounding).double().clamp_min(torch.finfo(torch.float64).tiny)
+    sums = kept.log10().cumsum(1).cpu().numpy()
     return {rank: sums[:, rank - 1 if rank else -1] for rank in ranks}
 
 
