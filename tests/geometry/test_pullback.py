@@ -16,6 +16,7 @@ from repro.geometry.pullback import (
     log_effective_volume,
     metric,
     ricci_scalar,
+    shallow_log_volume,
     shallow_metric,
     shallow_ricci_scalar,
     shallow_volume_element,
@@ -147,6 +148,24 @@ def test_volume_of_a_random_net_agrees_to_twelve_digits():
         assert torch.allclose(closed, other, rtol=SAME)
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "erf", "tanh"])
+@pytest.mark.parametrize(("width", "d"), [(5, 9), (9, 9), (9, 5), (1, 3)])
+def test_log_volume_is_that_of_all_singular_values(activation, width, d):
+    weight, bias, x = normal(width, d), normal(width, seed=1), normal(20, d, seed=2)
+    expected = log_effective_volume(layer(weight, bias, activation), x)
+    assert torch.allclose(shallow_log_volume(weight, bias, x, activation), expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "erf"])
+@pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])
+def test_log_volume_of_no_more_units_than_inputs_is_concave_on_lines(activation, scale):
+    weight, bias, ends = scale * normal(8, 12), normal(8, seed=1), normal(2, 12, seed=2)
+    line = ends[0] + torch.linspace(-3, 3, 61, dtype=torch.float64)[:, None] * ends[1]
+    logs = shallow_log_volume(weight, bias, line, activation)
+    second = logs[2:] - 2 * logs[1:-1] + logs[:-2]
+    assert bool((second <= 1e-11 * logs.abs().max()).all()) and bool((second < -1e-6).any())
+
+
 def test_volume_does_not_cancel():
     """g₁₁g₂₂ − g₁₂² of nearly parallel columns is rounding; their Gram-Schmidt lengths are not."""
     weight = torch.tensor([[1.0, 1.0], [1.0, 1.0 + 2.0**-30]], dtype=torch.float64)
@@ -255,7 +274,7 @@ def test_blocks_change_nothing(function, monkeypatch):
     assert torch.allclose(function(phi, x), whole, rtol=SAME, atol=1e-14)
 
 
-@pytest.mark.parametrize("function", [shallow_metric, shallow_volume_element, shallow_ricci_scalar])
+@pytest.mark.parametrize("function", [shallow_metric, shallow_volume_element, shallow_log_volume, shallow_ricci_scalar])
 def test_blocks_of_closed_forms_change_nothing(function, monkeypatch):
     for d in (2, 9):
         weight, bias, x = normal(30, d), normal(30, seed=1), normal(7, d, seed=2) / d
