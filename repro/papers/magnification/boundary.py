@@ -39,7 +39,6 @@ Row = dict[str, Any]
 
 MAP_REACH = 1.5  # half the side of the square that the paper shows
 TINY = np.finfo(np.float64).tiny  # stands for what vanishes in floating point, where logarithms are taken
-CHECKS = 20  # steps between looks at the training loss, where training stops by it
 
 
 class Problem(NamedTuple):
@@ -218,6 +217,7 @@ def equal_loss_cell(
     nets: int,
     target: float,
     step_limit: int,
+    check_every: int = 20,
     optimiser: str = "adam",
     learning_rate: float = 0.03,
     batch_size: int = 100,
@@ -225,7 +225,7 @@ def equal_loss_cell(
     seed: int = 0,
     device: str = "auto",
 ) -> list[Row]:
-    """Nets on the sinusoid, each measured when its training loss is first seen at the target, every 20 steps.
+    """Nets on the sinusoid, each measured when its training loss is first seen at the target.
 
     Rows, one per net: reached, step (of the look, or the limit), train_loss, train_accuracy, near_far (list, see
     `boundary_cell`).
@@ -235,16 +235,17 @@ def equal_loss_cell(
         nets: number of nets.
         target: mean cross-entropy, nats.
         step_limit: after which a net is measured as it is, with reached = False.
+        check_every: steps between looks at the loss.
         optimiser, learning_rate, batch_size, points, seed, device: see `boundary_cell`.
 
     Raises:
         ValueError: for a parameter out of range.
         RuntimeError: if the training diverges.
     """
-    if width < 2 or not target > 0 or step_limit < CHECKS:
+    if width < 2 or not target > 0 or not 1 <= check_every <= step_limit:
         raise ValueError(
-            f"expected a width of 2 or more, a positive target and {CHECKS} steps or more, got {width}, {target} and "
-            f"{step_limit}"
+            f"expected a width of 2 or more, a positive target and looks within the steps, got {width}, {target}, and "
+            f"{check_every} of {step_limit}"
         )
     given = problem("sinusoid", [width], points, nets, seed, device)
     descent = Descent(optimiser, learning_rate)  # type: ignore[arg-type]  # it checks the word
@@ -252,7 +253,7 @@ def equal_loss_cell(
         given.start, given.inputs, given.classes, given.order, batch_size=batch_size, descent=descent
     )
     where, rows = regions("sinusoid"), {}
-    looks = range(CHECKS, step_limit + 1, CHECKS)
+    looks = range(check_every, step_limit + 1, check_every)
     for step, ensemble in _at(given.start, training, looks):
         fitted = _fit(ensemble, given, "cross-entropy", 1.0)
         for net in (net for net in range(nets) if net not in rows):

@@ -124,7 +124,7 @@ def planes(frame: pd.DataFrame) -> Figure:
     kinds = list(frame["kind"].unique())
     parts = ["class", "entropy", "log volume", "log volume, untrained"]
     titles = ["predicted class", "entropy (base 10)", "log$_{10}$ volume, trained", "log$_{10}$ volume, untrained"]
-    figure, axes = style.panels(len(parts), rows=len(kinds), height=0.4 + 2.05 * len(kinds))
+    figure, axes = style.panels(len(parts), rows=len(kinds), height=0.4 + 1.75 * len(kinds))
     for axis, (kind, part) in zip(axes, [(k, p) for k in kinds for p in parts], strict=True):
         chosen = frame[frame["kind"] == kind]
         classes, values = (_square(chosen[chosen["part"] == name]) for name in ("class", part))
@@ -181,7 +181,7 @@ def misread(frame: pd.DataFrame) -> Figure:
         frame: columns kind, net, crossing, peak.
     """
     kinds = list(frame["kind"].unique())
-    figure, axes = style.panels(len(kinds), width=2.6 * len(kinds), height=3.1, sharey=True)
+    figure, axes = style.panels(len(kinds), width=2.8 * len(kinds), height=3.7, sharey=True)
     for axis, kind in zip(axes, kinds, strict=True):
         part = frame[frame["kind"] == kind]
         axis.plot([0, 1], [0, 1], color="0.2", linewidth=0.8)
