@@ -87,7 +87,7 @@ def normal_ensemble(
         ValueError: for a width below 1, no hidden layer, or no generator.
 
     Example:
-        >>> normal_ensemble([2, 10, 3], [np.random.default_rng(0)])(torch.zeros(5, 2)).shape
+        >>> normal_ensemble([2, 10, 3], [np.random.default_rng(0)])(torch.zeros(5, 2).double()).shape
         torch.Size([1, 5, 3])
     """
     if len(widths) < 3 or min(widths) < 1 or not generators:

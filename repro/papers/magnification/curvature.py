@@ -7,7 +7,8 @@ What is at hand of the printed formulas, and what is not:
 - B.70, three units at 120°: the formula of the paper;
 - Eq. 7 = C.28 and C.46, infinite width: their wording is not at hand. What is computed is the paper's *route* to
   them, the Ricci tensor of its appendix A.5 with the sign that is printed there, on the limiting metric;
-- B.69 is not computed at all: only its value, four times the true one, was noted when the paper was read.
+- B.69 is not at hand: only that it is in terms of det g, and four times the true one, was noted when the paper was
+  read. `by_determinant` is the right form of this kind.
 
 The true scalar comes from the equation of Gauss or from closed forms that agree with it (`repro.geometry.pullback`).
 """
@@ -178,6 +179,20 @@ def closed_example(bias: float, x: Tensor) -> Tensor:
     below = torch.stack(exponents).exp().sum(0)
     above = (squared - 4 * bias**2) * torch.exp(1.5 * (squared + 2 * bias**2))
     scalar: Tensor = -9 * math.pi / 4 * above / below**2
+    return scalar
+
+
+def by_determinant(bias: float, x: Tensor) -> Tensor:
+    """The true Ricci scalar of `three_units` with erf in terms of det g, the form that B.69 has; ours.
+
+        R = −(|x|² − 4b²) exp(−3(|x|² + 2b²)/2) / (4π³ (det g)²)
+
+    B.69 was found to be four times it.
+    """
+    weight, biases = three_units(bias, x.device)
+    squared, volume = x.square().sum(1), shallow_volume_element(weight, biases, x, "erf")
+    above = (squared - 4 * bias**2) * torch.exp(-1.5 * (squared + 2 * bias**2))
+    scalar: Tensor = -above / (4 * math.pi**3 * volume**4)
     return scalar
 
 

@@ -121,12 +121,11 @@ def summary(rows: pd.DataFrame, ranks: dict[int, str]) -> pd.DataFrame:
 
 def examples(rows: pd.DataFrame, count: int, ranks: dict[int, str]) -> pd.DataFrame:
     """The first segments of net 0: method, state, rank, segment, t, log10_volume, class."""
+    first = rows[(rows["net"] == 0) & (rows["kind"] == "between") & (rows["segment"] < count)]
     tables = []
-    for method in NAMES:
-        chosen = segments(rows, method)
-        chosen = chosen[(chosen["net"] == 0) & (chosen["kind"] == "between") & (chosen["segment"] < count)]
-        for row in chosen.to_dict("records"):
+    for rank, name in ranks.items():
+        for row in first[first["rank"] == rank].to_dict("records"):
+            columns = {"method": row["method"], "state": row["state"], "rank": name, "segment": row["segment"]}
             t = np.linspace(0, 1, len(row["curve"]))
-            columns = {"method": method, "state": row["state"], "rank": ranks[row["rank"]], "segment": row["segment"]}
             tables.append(pd.DataFrame(columns | {"t": t, "log10_volume": row["curve"], "class": row["classes"]}))
     return pd.concat(tables, ignore_index=True)

@@ -14,6 +14,7 @@ from repro.papers.magnification.curvature import (
     FORMULAS,
     SURFACES,
     both_sides_cell,
+    by_determinant,
     closed_example,
     printed_cell,
     printed_route,
@@ -37,6 +38,12 @@ def test_three_units_at_the_origin_are_those_of_pen_and_paper(bias):
     assert float(shallow_ricci_scalar(*layer, ORIGIN, "erf")) == pytest.approx(by_hand, rel=1e-12)
     assert float(triple_sum(layer, ORIGIN, "erf")) == pytest.approx(3 * by_hand, rel=1e-12)
     assert float(three_terms(layer, ORIGIN, "erf")) == pytest.approx(3 * by_hand, rel=1e-12)
+
+
+@pytest.mark.parametrize("bias", [0.0, 0.5, 1.0])
+def test_the_closed_example_in_terms_of_the_determinant_is_the_same_number(bias):
+    x = torch.from_numpy(np.random.default_rng(0).normal(size=(50, 2)))
+    torch.testing.assert_close(by_determinant(bias, x), closed_example(bias, x), rtol=1e-9, atol=0)
 
 
 def test_the_triple_sum_is_the_literal_one():
