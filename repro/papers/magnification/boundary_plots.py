@@ -18,16 +18,13 @@ from matplotlib.patches import Rectangle
 
 from repro import style
 from repro.data.synthetic import sinusoid_height
+from repro.papers.magnification.looks import STATES, state_handles
 
 REACH = 1.5
 LARGER = np.log(1.25)  # what the registry calls magnified
 ABOUT: dict[str, dict[str, Any]] = {
     "boundary": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
     "mirror images": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
-}
-STATES: dict[str, dict[str, Any]] = {
-    "trained": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    "untrained": {"color": "0.5", "marker": "D", "linestyle": ":"},
 }
 HIGHEST = 20.0  # factor that the figure of levels still draws to scale
 NEAR_FAR = "volume near / far of the boundary"
@@ -177,8 +174,7 @@ def against_width(frame: pd.DataFrame) -> Figure:
             style.size_ticks(axis, part["width"])
         if quantity != "angular spread":
             axis.axhline(1, color="0.2", linewidth=0.8)
-    handles = [Line2D([], [], label=state, **look) for state, look in STATES.items()]
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "nets"), 2)
+    style.legend_below(figure, state_handles(), style.interval_meaning(frame, "bars", "nets"), 2)
     return figure
 
 

@@ -13,8 +13,9 @@ from matplotlib.lines import Line2D
 
 from repro import style
 from repro.data.synthetic import sinusoid_height
-from repro.papers.magnification.boundary_plots import ABOUT, REACH, STATES
+from repro.papers.magnification.boundary_plots import ABOUT, REACH
 from repro.papers.magnification.curvature_analysis import PRINTED, TRUE
+from repro.papers.magnification.looks import STATES, state_handles
 
 FORMULAS = ("Eq. 4", "B.16", "Eq. 7", "C.46", "B.70")  # from top to bottom
 BY_ROUTE = ("Eq. 7", "C.46")
@@ -207,7 +208,7 @@ def distributions(frame: pd.DataFrame) -> Figure:
     axes[0].set_yticks(ticks, _labels(ticks))
     axes[0].minorticks_off()
     axes[0].set_ylabel("Ricci scalar on $[-1, 1]^2$")
-    handles = [Line2D([], [], label=name, **look) for name, look in STATES.items()]
+    handles = state_handles()
     title = f"a bar per net, n = {frame['net'].nunique()}: 5 to 95 % of the points; mark: their median"
     style.legend_below(figure, handles, title, 2)
     return figure

@@ -22,6 +22,9 @@ from repro.models.sigmoid_ensemble import SigmoidEnsemble, normal_ensemble
 from repro.papers.magnification.pictures import Labelled, draw_split
 from repro.papers.magnification.planes import junction, plane_coordinates, plane_points
 from repro.papers.magnification.segments import (
+    FULL,
+    TRAINED,
+    UNTRAINED,
     Array,
     Row,
     by_rank,
@@ -34,9 +37,7 @@ from repro.papers.magnification.segments import (
 from repro.training.classifier import train_classifier
 from repro.training.sigmoid_ensemble import Descent, training_steps
 
-TRAINED, UNTRAINED = "trained", "untrained"
 CLASSES = 10
-FULL = 0
 SMALLEST = 1e-30  # singular value that a spectrum still shows
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 
 from repro.papers.magnification import segments_analysis
 from repro.papers.magnification.planes import plane_coordinates
-from repro.papers.magnification.segments_analysis import TRAINED, UNTRAINED, by_net, crossed, distance, interior
+from repro.papers.magnification.segments import FULL, TRAINED, UNTRAINED
+from repro.papers.magnification.segments_analysis import by_net, crossed, distance, interior
 from repro.stats import estimate as stats
 
-FULL = 0
 Nets = Mapping[str, pd.DataFrame]  # rows by name
 
 

@@ -9,11 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from repro import style
+from repro.papers.magnification.looks import STATES, mark_classes, state_handles
 
-STATES: dict[str, dict[str, Any]] = {
-    "trained": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    "untrained": {"color": "0.5", "marker": "D", "linestyle": ":"},
-}
 PLACES: dict[str, dict[str, Any]] = {
     "peak, trained": {"color": style.BLUE, "marker": "o"},
     "peak, shuffled": {"color": style.SKY, "marker": "v"},
@@ -21,8 +18,6 @@ PLACES: dict[str, dict[str, Any]] = {
     "t = 1/2": {"color": style.VERMILION, "marker": "s"},
     "best constant": {"color": style.ORANGE, "marker": "^"},
 }
-CLASS_MARKS = "osD^vP*X<>"  # one a class
-CLASS_COLOURS = style.PALETTE
 
 
 @style.draws("kind", "segment", "part", "state", "x", "y", "value", "class")
@@ -42,7 +37,7 @@ def example_segments(frame: pd.DataFrame) -> Figure:
             look = STATES[str(state)]
             axis.plot(line["x"], line["y"], color=look["color"], linestyle=look["linestyle"], linewidth=0.9)
             if state == "trained":
-                _marked(axis, line)
+                mark_classes(axis, line, "x", "y")
         low, high = curves["y"].min(), curves["y"].max()
         axis.set_ylim(low - 0.05 * (high - low), high + 0.65 * (high - low))
         for place, left in (("left", 0.02), ("middle", 0.37), ("right", 0.72)):
@@ -56,8 +51,7 @@ def example_segments(frame: pd.DataFrame) -> Figure:
             axis.set_xlabel("place on the segment, t")
     for axis in axes[:: len(kinds)]:
         axis.set_ylabel("log$_{10}$ volume, less mean")
-    handles = [Line2D([], [], label=state, **(look | {"marker": ""})) for state, look in STATES.items()]
-    style.legend_below(figure, handles, "marks and colours: class that the trained net reads", 2)
+    style.legend_below(figure, state_handles(marker=""), "marks and colours: class that the trained net reads", 2)
     return figure
 
 
@@ -168,8 +162,7 @@ def junctions(frame: pd.DataFrame) -> Figure:
     axis.axhline(0, color="0.2", linewidth=0.8)
     axis.set_xticks(range(len(kinds)), [kind.replace(", ", ",\n") for kind in kinds])
     axis.set(xlim=(-0.5, len(kinds) - 0.5), ylabel="log$_{10}$ volume, junction − boundary")
-    handles = [Line2D([], [], label=state, **(look | {"linestyle": ""})) for state, look in STATES.items()]
-    style.legend_below(figure, handles, f"a pair per net, n = {frame['net'].nunique()}", 2)
+    style.legend_below(figure, state_handles(linestyle=""), f"a pair per net, n = {frame['net'].nunique()}", 2)
     return figure
 
 
@@ -233,17 +226,9 @@ def spectra(frame: pd.DataFrame) -> Figure:
         axis.axvline(10, color=style.VERMILION, linestyle="--", linewidth=0.8)
         axis.set(title=kind, xlabel="number of the singular value", xscale="log")
     axes[0].set_ylabel("log$_{10}$ singular value of J/√n")
-    handles = [Line2D([], [], label=state, **(look | {"marker": ""})) for state, look in STATES.items()]
-    handles.append(Line2D([], [], color=style.VERMILION, linestyle="--", label="k = 10"))
-    style.legend_below(figure, handles, "at one test image", 3)
+    cut = Line2D([], [], color=style.VERMILION, linestyle="--", label="k = 10")
+    style.legend_below(figure, [*state_handles(marker=""), cut], "at one test image", 3)
     return figure
-
-
-def _marked(axis: Axes, line: pd.DataFrame) -> None:
-    """Points of a curve in the colour and mark of their class."""
-    for number, points in line.groupby("class"):
-        index = int(str(number).partition(".")[0]) % 10
-        axis.plot(points["x"], points["y"], CLASS_MARKS[index], color=CLASS_COLOURS[index], markersize=3)
 
 
 def _anchors(axis: Axes, frame: pd.DataFrame) -> None:

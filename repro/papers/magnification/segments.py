@@ -17,6 +17,7 @@ Row = dict[str, Any]
 
 NEAR, FAR = 0.1, 0.3  # distances from a crossing
 FULL = 0  # stands for the full rank
+TRAINED, UNTRAINED = "trained", "untrained"  # states of a net
 
 
 class Scan(NamedTuple):

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.stats import spearmanr
 
+from repro.papers.magnification.segments import TRAINED, UNTRAINED
 from repro.stats import estimate as stats
 
 Array = npt.NDArray[np.float64]
 
 OFF_CENTRE = 0.1  # distance of a crossing from the middle, from which t = 1/2 is no good guess
 SHUFFLES = 200
-TRAINED, UNTRAINED = "trained", "untrained"
 
 
 def crossed(rows: pd.DataFrame, state: str, rank: int, kind: str = "between") -> pd.DataFrame:

@@ -20,7 +20,7 @@ from repro.device import resolve_device, resolve_dtype
 from repro.geometry.pullback import singular_values
 from repro.models.residual import ResidualNetwork, set_statistics
 from repro.papers.magnification.pictures import Labelled, labelled
-from repro.papers.magnification.segments import Scan, by_rank, draw_pairs, rows_of, scanned
+from repro.papers.magnification.segments import TRAINED, UNTRAINED, Scan, by_rank, draw_pairs, rows_of, scanned
 from repro.training.classifier import train_classifier
 from repro.training.selfsupervised import SelfSupervised, train_selfsupervised
 
@@ -29,7 +29,6 @@ Row = dict[str, Any]
 METHODS = ("barlow", "simclr", "supervised")
 KINDS = ("between", "same")
 SPLITS = get_args(images.Split)
-TRAINED, UNTRAINED = "trained", "untrained"
 PROBE_ITERATIONS = 2000
 PENALTY = 1.0  # inverse strength of the probe's, on standardised features
 

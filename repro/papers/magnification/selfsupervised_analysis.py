@@ -4,14 +4,8 @@ import numpy as np
 import pandas as pd
 
 from repro.papers.magnification import segments_analysis
-from repro.papers.magnification.segments_analysis import (
-    TRAINED,
-    UNTRAINED,
-    by_net,
-    crossed,
-    fisher_mean,
-    rank_correlation,
-)
+from repro.papers.magnification.segments import TRAINED, UNTRAINED
+from repro.papers.magnification.segments_analysis import by_net, crossed, fisher_mean, rank_correlation
 from repro.stats import estimate as stats
 
 NAMES = {"barlow": "Barlow Twins", "simclr": "SimCLR", "supervised": "by labels"}

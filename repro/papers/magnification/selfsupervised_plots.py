@@ -5,18 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from repro import style
+from repro.papers.magnification.looks import STATES, mark_classes, state_handles
 
 NAMES = {"barlow": "Barlow Twins", "simclr": "SimCLR", "supervised": "by labels (control)"}
-STATES: dict[str, dict[str, Any]] = {
-    "trained": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
-    "untrained": {"color": "0.5", "marker": "D", "linestyle": ":"},
-}
 METHODS: dict[str, dict[str, Any]] = dict(zip(NAMES, style.LOOKS, strict=False))
-CLASS_MARKS = "osD^vP*X<>"  # one a class
 
 
 @style.draws("method", "net", "epoch", "loss")
@@ -52,19 +47,15 @@ def example_segments(frame: pd.DataFrame) -> Figure:
             height = line["log10_volume"] - line["log10_volume"].mean()
             axis.plot(line["t"], height, color=STATES[str(state)]["color"], linestyle=STATES[str(state)]["linestyle"])
             if state == "trained":
-                for number, points in line.assign(height=height).groupby("class"):
-                    mark = CLASS_MARKS[int(number) % len(CLASS_MARKS)]
-                    axis.plot(
-                        points["t"], points["height"], mark, color=style.PALETTE[int(number) % 10], markersize=3.5
-                    )
+                mark_classes(axis, line.assign(height=height), "t", "height")
         axis.set_title(f"{NAMES[method]}, {rank}", fontsize=8)
         axis.xaxis.set_major_locator(MaxNLocator(3))
     for axis in axes[:: len(methods)]:
         axis.set_ylabel("log$_{10}$ volume, less mean")
     for axis in axes[-len(methods) :]:
         axis.set_xlabel("place on the segment, t")
-    handles = [Line2D([], [], label=state, **(look | {"marker": ""})) for state, look in STATES.items()]
-    style.legend_below(figure, handles, "marks and colours: class that the probe of the trained net reads", 2)
+    title = "marks and colours: class that the probe of the trained net reads"
+    style.legend_below(figure, state_handles(marker=""), title, 2)
     return figure
 
 
@@ -90,8 +81,7 @@ def about_the_crossing(frame: pd.DataFrame) -> Figure:
         axis.set_ylabel("log$_{10}$ volume, less mean")
     for axis in axes[-len(methods) :]:
         axis.set_xlabel("distance from the crossing")
-    handles = [Line2D([], [], label=state, **look) for state, look in STATES.items()]
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bands", "nets"), 2)
+    style.legend_below(figure, state_handles(), style.interval_meaning(frame, "bands", "nets"), 2)
     return figure
 
 
@@ -125,7 +115,6 @@ def statistics(frame: pd.DataFrame) -> Figure:
         axis.set(xlim=limits, ylim=(len(rows) - 0.5, -0.5))
         axis.set_title(title, fontsize=8)
     axes[0].set_yticks(range(len(rows)), [f"{NAMES[method]}, {rank}" for method, rank in rows])
-    handles: list[Any] = [Line2D([], [], label=state, **(look | {"linestyle": ""})) for state, look in STATES.items()]
     title = f"grey: region of the claim of magnification. {style.interval_meaning(frame, 'lines', 'nets')}"
-    style.legend_below(figure, handles, title, 2)
+    style.legend_below(figure, state_handles(linestyle=""), title, 2)
     return figure
