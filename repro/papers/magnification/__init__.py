@@ -1,1 +1,1 @@
-"""Baptista et al., Deep learning as Ricci flow (arXiv 2404.14265), and what followed from it."""
+"""Zavatone-Veth et al., How does training shape the Riemannian geometry of representations? (arXiv 2301.11375)."""

@@ -64,7 +64,7 @@ def boundary_grid(
     alone: Config = {name: shared[name] for name in ("nets", "side", "near", "far", "seed", "device") if name in shared}
     released: Config = {"optimiser": "sgd", "learning_rate": XOR_RATE, "weight_decay": WEIGHT_DECAY, "batch_size": 4}
     xor = [
-        {"task": "xor", "width": width, "looks": look_steps(xor_steps, LOOKS), "map_side": map_side} | released | alone
+        {"task": "xor", "width": width, "looks": [0, xor_steps], "map_side": map_side} | released | alone
         for width in xor_widths
     ]
     return [*trained, *xor, squared, lazy, few, *controls[1:]]
