@@ -20,7 +20,7 @@ from repro.geometry.pullback import log_effective_volume, shallow_log_volume, si
 from repro.models.residual import ResidualNetwork, set_statistics
 from repro.models.sigmoid_ensemble import SigmoidEnsemble, normal_ensemble
 from repro.papers.magnification.pictures import Labelled, draw_split
-from repro.papers.magnification.planes import junction, plane_coordinates, plane_points
+from repro.papers.magnification.planes import draw_triple, junction, plane_coordinates, plane_points
 from repro.papers.magnification.segments import (
     FULL,
     TRAINED,
@@ -288,12 +288,8 @@ def _planes(
     pictures: bool,
 ) -> Iterator[Row]:
     """Planes through three correctly read images of different classes."""
-    right = np.flatnonzero(read == test.classes)
     for plane in range(look.planes):
-        while True:
-            anchors = generator.choice(right, 3, replace=False)
-            if len(np.unique(test.classes[anchors])) == 3:
-                break
+        anchors = draw_triple(test.classes, read, generator)
         points = plane_points(test.inputs[torch.from_numpy(anchors)], plane_coordinates(look.plane_side))
         classes = pair[TRAINED].predict(points).cpu().numpy().reshape(look.plane_side, look.plane_side)
         for state, net in pair.items():

@@ -52,6 +52,10 @@ def test_pairs_are_read_right_and_of_one_class_or_two():
         assert ((labels[first] == labels[second]) == same).all() and (first != second).all()
     with pytest.raises(ValueError, match="two classes"):
         segments.draw_pairs(labels[:10], predicted[:10], 3, False, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one class, got 4 of 4 in 4"):  # a draw that once went on for ever
+        segments.draw_pairs(labels[::10], labels[::10], 1, True, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one class, got 0 of 10"):
+        segments.draw_pairs(labels[:10], labels[:10] + 1, 1, True, np.random.default_rng(0))
 
 
 def test_misread_pairs_begin_at_an_error_and_end_in_a_third_class():
@@ -114,6 +118,16 @@ def test_distances_have_every_control_off_centre_too():
     assert set(table["segments"]) == {"all", "off centre"} and len(table) == 10
     means = table[table["segments"] == "all"].set_index("place")["mean"]
     assert means["peak, trained"] < means["best constant"] < means["peak, untrained"]
+
+
+def test_triples_are_read_right_and_of_three_classes():
+    labels = np.repeat(np.arange(4), 10)
+    predicted = np.where(labels == 3, 0, labels)
+    for seed in range(5):
+        anchors = planes.draw_triple(labels, predicted, np.random.default_rng(seed))
+        assert sorted(labels[anchors]) == [0, 1, 2]
+    with pytest.raises(ValueError, match="three classes, got 20 in 2"):  # a draw that once went on for ever
+        planes.draw_triple(labels[:20], labels[:20], np.random.default_rng(0))
 
 
 def test_planes_pass_through_their_images():
