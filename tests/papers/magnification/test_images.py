@@ -113,12 +113,16 @@ def test_narrow_nets_are_concave_and_a_bent_line_is_told():
 
 def test_distance_to_the_wrong_boundary():
     rows = pd.DataFrame(
-        {"quantity": "segment", "net": net, "kind": "misread", "state": "trained", "rank": 0, "segment": segment,
-         "crossing": 0.2, "peak": 0.2 + 0.1 * (net + 1)}
-        for net in range(2) for segment in range(3)
+        {"quantity": "segment", "net": net, "kind": "misread", "state": state, "rank": 0, "segment": segment,
+         "crossing": 0.2, "peak": 0.2 + 0.1 * (net + 1) if state == "trained" else 0.0}
+        for net in range(2) for segment in range(3) for state in ("trained", "untrained")
     )  # fmt: skip
     estimate, values, _ = analysis.wrong_boundary(rows)
     assert estimate.value == pytest.approx(np.sqrt(0.1 / 0.2 * 0.2 / 0.1)) and values["segments"] == 6
+    assert values["untrained"] == pytest.approx(0.2 / 0.5)
+    assert analysis.misread({"made up": rows}).groupby("state")["peak"].max().to_dict() == {
+        "trained": pytest.approx(0.4), "untrained": 0,
+    }  # fmt: skip
 
 
 def test_junctions_are_averaged_within_a_net_first():
@@ -145,6 +149,9 @@ def test_interior_peaks_are_shares_of_a_net():
 def test_tables_hold_what_the_figures_draw(dense, residual):
     kinds = {"digits, dense": pd.DataFrame(dense), "residual": pd.DataFrame(residual)}
     assert set(analysis.peaks(kinds)["kind"]) == set(kinds)
+    ranges = analysis.within_and_between(kinds)
+    assert ranges.groupby(["kind", "segments", "state"]).size().tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+    assert (ranges["range"] > 0).all() and ranges["interior"].between(0, 1).all()
     segments = analysis.examples(kinds, 1)
     assert set(segments["part"]) == {"curve", "left", "middle", "right"}
     assert (segments[segments["part"] == "left"].groupby("kind").size() == [64, 196]).all()
