@@ -12,7 +12,7 @@ from repro.geometry.pullback import log_effective_volume
 from repro.models.sigmoid_ensemble import normal_ensemble
 from repro.papers.magnification import images_analysis as analysis
 from repro.papers.magnification.grid import dense_blocks, numbers
-from repro.papers.magnification.images import _dense, dense_cell, residual_cell
+from repro.papers.magnification.images import _dense, dense_cell, nonlinearity_cell, residual_cell
 from repro.papers.magnification.pictures import draw_split
 
 DENSE = {
@@ -73,6 +73,18 @@ def test_residual_rows_have_both_ranks(residual):
     found = frame[frame["quantity"] == "segment"]
     assert set(found["rank"]) == {0, 10} and found["curve"].map(len).eq(5).all()
     assert np.isfinite(np.array(found["curve"].tolist())).all()
+
+
+def test_nonlinearities_share_their_segments_and_their_weights():
+    shared = {name: RESIDUAL[name] for name in RESIDUAL if name not in ("same", "misread", "planes", "plane_side")}
+    frame = pd.DataFrame(nonlinearity_cell(**shared | {"nonlinearities": ["gelu", "relu", "mixed"]}))
+    pictures = frame[frame["quantity"] == "picture"].groupby("nonlinearity")["pixels"].agg(list)
+    assert len(pictures) == 3 and pictures["gelu"] == pictures["relu"] == pictures["mixed"]
+    curves = frame[frame["quantity"] == "segment"].groupby("nonlinearity")["curve"].agg(list)
+    assert len(curves["gelu"]) == 4 and curves["gelu"] != curves["relu"] and curves["gelu"] != curves["mixed"]
+    assert analysis.examples({"GELU": frame[frame["nonlinearity"] == "gelu"]}, 1)["part"].nunique() == 4
+    with pytest.raises(ValueError, match="nonlinearity"):
+        nonlinearity_cell(**shared | {"nonlinearities": ["swish"]})
 
 
 def test_pictures_are_from_0_to_1_and_pooled():
