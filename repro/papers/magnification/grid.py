@@ -11,6 +11,8 @@ Config = dict[str, Any]
 LOOKS = 9  # along training, where no film is made
 WEIGHT_DECAY = 1e-4  # on XOR, with SGD 0.02 on all four points, as released
 XOR_RATE = 0.02
+DIGITS: Config = {"dataset": "digits", "width": 200, "learning_rate": 0.01}  # dense nets on the small digits
+NARROW: Config = DIGITS | {"width": 40, "lines": 10, "planes": 0, "between": 1, "same": 1}  # fewer units than pixels
 CONTROLS = ("few points", "hole at the boundary", "hole elsewhere")
 
 
@@ -93,6 +95,47 @@ def dense_blocks(settings: Sequence[Config], nets: int, block: int = 4, **shared
         for setting in settings
         for first in range(0, nets, block)
     ]
+
+
+def residual_shape(channels: str, blocks: str, strides: str, dtype: str) -> dict[str, Any]:
+    """Axes of a grid that tell the shape of a residual net, from whole numbers joined by hyphens.
+
+    Args:
+        channels: of each stage.
+        blocks: of each stage.
+        strides: of the first convolution, and of each stage.
+        dtype: of the nets.
+
+    Raises:
+        ValueError: for other words, or channels in float32 that are no multiples of 8: there torch 2.13's convolutions
+            of images with the channels last write beyond their memory on the CPU.
+
+    Example:
+        >>> residual_shape("16-32", "1-1", "2-1-2", "float32")
+        {'channels': [[16, 32]], 'blocks': [[1, 1]], 'strides': [[1, 2]], 'stem_stride': 2}
+    """
+    stem, *rest = numbers(strides)
+    if dtype == "float32" and any(count % 8 for count in numbers(channels)):
+        raise ValueError(
+            f"expected channels in multiples of 8 in float32, got {channels!r}: change them, or take float64"
+        )
+    return {"channels": [numbers(channels)], "blocks": [numbers(blocks)], "strides": [rest], "stem_stride": stem}
+
+
+def segment_counts(words: str) -> dict[str, int]:
+    """Segments between classes, within one, and from misread images, from three whole numbers joined by hyphens.
+
+    Raises:
+        ValueError: for other than three.
+
+    Example:
+        >>> segment_counts("40-12-24")
+        {'between': 40, 'same': 12, 'misread': 24}
+    """
+    found = numbers(words)
+    if len(found) != 3:
+        raise ValueError(f"expected three numbers, between classes, within one, misread, got {words!r}")
+    return dict(zip(("between", "same", "misread"), found, strict=True))
 
 
 def numbers(words: str) -> list[int]:

@@ -164,3 +164,10 @@ def distances(rows: pd.DataFrame, rank: int, **columns: str) -> pd.DataFrame:
                 found = stats.geometric_mean(np.maximum(by_net(chosen, statistic), 1e-6))
                 tables.append(found.frame("nets", place=[place], segments=segments))
     return pd.concat(tables, ignore_index=True).assign(**columns)
+
+
+STATISTICS: dict[str, Callable[[pd.DataFrame, int], stats.Finding]] = {  # the three of every claim on location, by part
+    "over untrained": over_untrained,
+    "over a constant": over_constant,
+    "rank correlation": correlation,
+}

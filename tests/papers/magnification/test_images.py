@@ -11,7 +11,7 @@ from repro.data import images as data
 from repro.geometry.pullback import log_effective_volume
 from repro.models.sigmoid_ensemble import normal_ensemble
 from repro.papers.magnification import images_analysis as analysis
-from repro.papers.magnification.grid import dense_blocks, numbers
+from repro.papers.magnification.grid import dense_blocks, numbers, residual_shape, segment_counts
 from repro.papers.magnification.images import _dense, dense_cell, nonlinearity_cell, residual_cell
 from repro.papers.magnification.pictures import draw_split
 
@@ -112,6 +112,11 @@ def test_blocks_hold_every_net_once():
     for wrong in ("16,32", "", "a-1"):
         with pytest.raises(ValueError, match="hyphens"):
             numbers(wrong)
+    with pytest.raises(ValueError, match="three numbers"):
+        segment_counts("40-12")
+    with pytest.raises(ValueError, match="multiples of 8"):
+        residual_shape("16-20", "1-1", "2-1-2", "float32")
+    assert residual_shape("16-20", "1-1", "2-1-2", "float64")["channels"] == [[16, 20]]
 
 
 def test_narrow_nets_are_concave_and_a_bent_line_is_told():
