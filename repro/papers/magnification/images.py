@@ -20,7 +20,7 @@ from repro.geometry.pullback import log_effective_volume, shallow_log_volume, si
 from repro.models.residual import ResidualNetwork, set_statistics
 from repro.models.sigmoid_ensemble import SigmoidEnsemble, normal_ensemble
 from repro.papers.magnification.pictures import Labelled, draw_split
-from repro.papers.magnification.planes import junction, plane_coordinates, plane_points
+from repro.papers.magnification.planes import draw_triple, junction, plane_coordinates, plane_points
 from repro.papers.magnification.segments import (
     FULL,
     TRAINED,
@@ -62,6 +62,30 @@ class Look(NamedTuple):
     points: int  # of a segment
     planes: int  # through three images
     plane_side: int  # points along a side of a plane
+
+
+class Task(NamedTuple):
+    """The images of a net, and what draws it."""
+
+    dataset: str
+    pooling: bool
+    seed: int
+    net: int
+    precision: torch.dtype
+    place: torch.device
+
+
+class Recipe(NamedTuple):
+    """A residual net and its training."""
+
+    channels: list[int]
+    blocks: list[int]
+    strides: list[int]
+    stem_stride: int
+    nonlinearity: str
+    epochs: int
+    learning_rate: float
+    batch_size: int
 
 
 def dense_cell(
@@ -190,26 +214,92 @@ def residual_cell(
     _check(look, min(channels), 1, epochs, seed)
     if not 1 <= rank <= channels[-1]:
         raise ValueError(f"rank must be from 1 to {channels[-1]} features, got {rank}")
-    place, precision = resolve_device(device), resolve_dtype(dtype)
-    own = _streams(seed, net)
-    train, test = draw_split(dataset, pooling, precision, place, own["images"])
-    start = ResidualNetwork(
-        train.inputs.shape[1], CLASSES, own["weights"], channels=channels, blocks=blocks, strides=strides,
-        stem_stride=stem_stride, nonlinearity=nonlinearity, dtype=precision,  # type: ignore[arg-type]  # it checks the word
-    )  # fmt: skip
-    start = start.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    set_statistics(start, train.inputs)
-    classes = torch.from_numpy(train.classes.astype(np.int64)).to(place)
-    trained = train_classifier(
-        start, train.inputs, classes, own["order"], epochs=epochs, learning_rate=learning_rate, batch_size=batch_size
-    )
-    pair = {UNTRAINED: _residual(start, rank), TRAINED: _residual(trained, rank)}
-    found = [*_scans(pair, test, look, own["segments"], pictures=net == 0)]
+    recipe = Recipe(channels, blocks, strides, stem_stride, nonlinearity, epochs, learning_rate, batch_size)
+    task = Task(dataset, pooling, seed, net, resolve_dtype(dtype), resolve_device(device))
+    test, networks = _residual_networks(task, recipe)
+    pair = {state: _residual(network, rank) for state, network in networks.items()}
+    found = [*_scans(pair, test, look, _streams(seed, net)["segments"], pictures=net == 0)]
     if net == 0:
-        for state, network in ((UNTRAINED, start), (TRAINED, trained)):
+        for state, network in networks.items():
             logs = singular_values(network.features, test.inputs[:1])[0].double().clamp_min(SMALLEST).log10()
             found.append({"quantity": "spectrum", "state": state, "values": logs.tolist()})
     return [{"net": net} | row for row in found]
+
+
+def nonlinearity_cell(
+    *,
+    dataset: str,
+    net: int,
+    nonlinearities: list[str],
+    epochs: int,
+    channels: list[int],
+    blocks: list[int],
+    strides: list[int],
+    stem_stride: int = 2,
+    pooling: bool = True,
+    learning_rate: float = 0.05,
+    batch_size: int = 128,
+    between: int = 2,
+    points: int = 17,
+    seed: int = 0,
+    dtype: str = "float32",
+    device: str = "auto",
+) -> list[Row]:
+    """Residual nets that differ in their nonlinearity alone, along the same segments, at full rank.
+
+    They start from the same weights and see the same batches; the ends of segments are read correctly by all of them.
+    Rows have net, nonlinearity, and those of `residual_cell` of quantity segment (kind "between") and picture.
+
+    Args:
+        nonlinearities: see `ResidualNetwork`.
+        between: segments, each between two classes.
+        dataset, net, epochs, channels, blocks, strides, stem_stride, pooling, learning_rate, batch_size, points, seed,
+            dtype, device: see `residual_cell`.
+
+    Raises:
+        ValueError: for a parameter out of range.
+        repro.data.images.DataError: if the images are not at hand.
+        RuntimeError: if a training diverges.
+    """
+    _check(Look(between, 1, 0, points, 0, 0), min(channels), len(nonlinearities), epochs, seed)
+    task = Task(dataset, pooling, seed, net, resolve_dtype(dtype), resolve_device(device))
+    pairs: dict[str, dict[str, Classifier]] = {}
+    for name in nonlinearities:
+        recipe = Recipe(channels, blocks, strides, stem_stride, name, epochs, learning_rate, batch_size)
+        test, networks = _residual_networks(task, recipe)
+        pairs[name] = {state: _residual(network) for state, network in networks.items()}
+    read = np.stack([pair[TRAINED].predict(test.inputs).cpu().numpy() for pair in pairs.values()])
+    agreed = np.where((read == test.classes).all(axis=0), test.classes, -1)
+    ends = draw_pairs(test.classes, agreed, between, False, _streams(seed, net)["segments"])
+    rows = []
+    for name, pair in pairs.items():
+        found = [*_segments(pair, test, ends, points, "between"), *_pictures(test, ends)]
+        rows += [{"net": net, "nonlinearity": name} | row for row in found]
+    return rows
+
+
+def _residual_networks(task: Task, recipe: Recipe) -> tuple[Labelled, dict[str, ResidualNetwork]]:
+    """Test images, and a network before and after training."""
+    own = _streams(task.seed, task.net)
+    train, test = draw_split(task.dataset, task.pooling, task.precision, task.place, own["images"])
+    start = ResidualNetwork(
+        train.inputs.shape[1], CLASSES, own["weights"], channels=recipe.channels, blocks=recipe.blocks,
+        strides=recipe.strides, stem_stride=recipe.stem_stride,
+        nonlinearity=recipe.nonlinearity, dtype=task.precision,  # type: ignore[arg-type]  # it checks the word
+    )  # fmt: skip
+    start = start.to(task.place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    set_statistics(start, train.inputs)
+    classes = torch.from_numpy(train.classes.astype(np.int64)).to(task.place)
+    trained = train_classifier(
+        start,
+        train.inputs,
+        classes,
+        own["order"],
+        epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        batch_size=recipe.batch_size,
+    )
+    return test, {UNTRAINED: start, TRAINED: trained}
 
 
 def _check(look: Look, width: int, nets: int, epochs: int, seed: int) -> None:
@@ -240,9 +330,11 @@ def _dense(ensemble: SigmoidEnsemble, net: int) -> Classifier:
     return Classifier(lambda points: single(points)[0], log_volumes)
 
 
-def _residual(network: ResidualNetwork, rank: int) -> Classifier:
+def _residual(network: ResidualNetwork, *ranks: int) -> Classifier:
+    """At full rank, and at `ranks`."""
+
     def log_volumes(points: Tensor) -> dict[int, Array]:
-        return by_rank(singular_values(network.features, points), [FULL, rank])
+        return by_rank(singular_values(network.features, points), [FULL, *ranks])
 
     return Classifier(network, log_volumes)
 
@@ -288,12 +380,8 @@ def _planes(
     pictures: bool,
 ) -> Iterator[Row]:
     """Planes through three correctly read images of different classes."""
-    right = np.flatnonzero(read == test.classes)
     for plane in range(look.planes):
-        while True:
-            anchors = generator.choice(right, 3, replace=False)
-            if len(np.unique(test.classes[anchors])) == 3:
-                break
+        anchors = draw_triple(test.classes, read, generator)
         points = plane_points(test.inputs[torch.from_numpy(anchors)], plane_coordinates(look.plane_side))
         classes = pair[TRAINED].predict(points).cpu().numpy().reshape(look.plane_side, look.plane_side)
         for state, net in pair.items():

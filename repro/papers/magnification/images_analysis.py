@@ -30,12 +30,21 @@ def accuracies(nets: Nets) -> pd.DataFrame:
 
 
 def wrong_boundary(rows: pd.DataFrame) -> stats.Finding:
-    """Distance of the peak from the net's crossing over that from the mid-point, on segments from misread images."""
-    table = crossed(segments(rows), TRAINED, FULL, "misread")
-    to_crossing = by_net(table, distance)
-    to_middle = by_net(table, lambda part: float((part["peak"] - 0.5).abs().mean()))
-    values = {"crossing": to_crossing.mean(), "middle": to_middle.mean(), "segments": len(table)}
-    return stats.Finding(stats.geometric_mean(to_crossing / to_middle), values)
+    """Distance of the peak from the net's crossing over that from the mid-point, on segments from misread images.
+
+    Beside it the same of the untrained net's peak, about the same crossings.
+    """
+    tables = {state: crossed(segments(rows), state, FULL, "misread") for state in (TRAINED, UNTRAINED)}
+    to_crossing = {state: by_net(table, distance) for state, table in tables.items()}
+    to_middle = {state: by_net(table, _from_middle) for state, table in tables.items()}
+    ratio = {state: stats.geometric_mean(to_crossing[state] / to_middle[state]) for state in tables}
+    values = {"crossing": to_crossing[TRAINED].mean(), "middle": to_middle[TRAINED].mean()}
+    values |= {"untrained": ratio[UNTRAINED].value, "segments": len(tables[TRAINED])}
+    return stats.Finding(ratio[TRAINED], values)
+
+
+def _from_middle(table: pd.DataFrame) -> float:
+    return float((table["peak"] - 0.5).abs().mean())
 
 
 def junction(rows: pd.DataFrame) -> stats.Finding:
@@ -70,8 +79,12 @@ def concavity(rows: pd.DataFrame) -> stats.Finding:
 
 def peaks(nets: Nets) -> pd.DataFrame:
     """Peak and crossing of segments between classes at full rank: kind, state, net, crossing, peak."""
+    return _peaks(nets, "between")
+
+
+def _peaks(nets: Nets, kind: str) -> pd.DataFrame:
     tables = [
-        crossed(segments(rows), state, FULL).assign(kind=name)
+        crossed(segments(rows), state, FULL, kind).assign(kind=name)
         for name, rows in nets.items()
         for state in (UNTRAINED, TRAINED)
     ]
@@ -83,6 +96,22 @@ def distances(nets: Nets) -> pd.DataFrame:
     return pd.concat(
         [segments_analysis.distances(segments(rows), FULL, kind=name) for name, rows in nets.items()], ignore_index=True
     )
+
+
+def within_and_between(nets: Nets) -> pd.DataFrame:
+    """Segments of each net at full rank: kind, segments (same, between), state, net, range, interior.
+
+    Range is the median over segments of that of the log-volume, in decades; interior the share that peaks inside.
+    """
+    tables = []
+    for name, rows in nets.items():
+        found = segments(rows)
+        chosen = found[(found["rank"] == FULL) & found["kind"].isin(["same", "between"])]
+        means = chosen.groupby(["kind", "state", "net"], sort=False).agg(
+            range=("range", "median"), interior=("peak", interior)
+        )
+        tables.append(means.reset_index().rename(columns={"kind": "segments"}).assign(kind=name))
+    return pd.concat(tables, ignore_index=True)[["kind", "segments", "state", "net", "range", "interior"]]
 
 
 def examples(nets: Nets, count: int = 2) -> pd.DataFrame:
@@ -140,9 +169,8 @@ def junctions(nets: Nets) -> pd.DataFrame:
 
 
 def misread(nets: Nets) -> pd.DataFrame:
-    """Segments from misread images, trained: kind, net, crossing, peak."""
-    tables = [crossed(segments(rows), TRAINED, FULL, "misread").assign(kind=name) for name, rows in nets.items()]
-    return pd.concat(tables, ignore_index=True)[["kind", "net", "crossing", "peak"]]
+    """Segments from misread images: kind, state, net, crossing, peak."""
+    return _peaks(nets, "misread")
 
 
 def lines(rows: pd.DataFrame) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from repro.papers.magnification.looks import STATES, mark_classes, state_handles
 
 PLACES: dict[str, dict[str, Any]] = {
     "peak, trained": {"color": style.BLUE, "marker": "o"},
+    "trained, less offset": {"color": style.BLUE, "marker": "o", "markerfacecolor": "white"},
     "peak, shuffled": {"color": style.SKY, "marker": "v"},
     "peak, untrained": {"color": "0.5", "marker": "D"},
     "t = 1/2": {"color": style.VERMILION, "marker": "s"},
@@ -104,7 +105,43 @@ def distances(frame: pd.DataFrame) -> Figure:
         axis.set(xlim=(-0.5, len(kinds) - 0.5), title={"all": "all segments"}.get(segments, "crossing off the centre"))
     axes[0].set(ylabel="distance from the crossing", ylim=(0, 1.05 * frame["upper"].max()))
     handles = [Line2D([], [], linestyle="", label=place, **look) for place, look in PLACES.items()]
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "nets"), 5)
+    title = f"less offset: without what is common to a net's segments. {style.interval_meaning(frame, 'bars', 'nets')}"
+    style.legend_below(figure, handles, title, len(PLACES))
+    return figure
+
+
+@style.draws("kind", "segments", "state", "net", "range", "interior")
+def within_and_between(frame: pd.DataFrame) -> Figure:
+    """Range of the log-volume along segments, and how often it peaks inside: within a class and between classes.
+
+    Args:
+        frame: columns kind, segments (same, between), state, net, range (decades), interior (share).
+    """
+    kinds = list(frame["kind"].unique())
+    quantities = {
+        "range": "median range of the\nlog$_{10}$ volume (decades)",
+        "interior": "share of segments\nthat peak inside",
+    }
+    figure, axes = style.panels(len(kinds), rows=2, height=4.4)
+    for axis, (quantity, kind) in zip(axes, [(q, k) for q in quantities for k in kinds], strict=True):
+        part = frame[frame["kind"] == kind]
+        for left, (state, look) in zip((2, 0), STATES.items(), strict=True):
+            pairs = part[part["state"] == state].pivot(index="net", columns="segments", values=quantity)
+            at = left + np.array([0.2, 0.8])
+            axis.plot(at, pairs[["same", "between"]].to_numpy().T, color="0.8", linewidth=0.7, zorder=1)
+            for place, segments in zip(at, ("same", "between"), strict=True):
+                marks = {"color": look["color"], "marker": look["marker"], "linestyle": "", "markersize": 3.5}
+                axis.plot(np.full(len(pairs), place), pairs[segments], **marks)
+        axis.set_xticks([0.2, 0.8, 2.2, 2.8], ["1", "2"] * 2)
+        axis.set(xlim=(-0.3, 3.3), ylim=(0, 1.05) if quantity == "interior" else (0, None))
+        if quantity == "range":
+            axis.set_title(kind, fontsize=8)
+        else:
+            axis.set_xlabel("classes of a segment's ends")
+    for axis, label in zip(axes[:: len(kinds)], quantities.values(), strict=True):
+        axis.set_ylabel(label)
+    title = f"a pair of points per net, n = {frame['net'].nunique()}"
+    style.legend_below(figure, state_handles(linestyle=""), title, 2)
     return figure
 
 
@@ -166,27 +203,30 @@ def junctions(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-@style.draws("kind", "net", "crossing", "peak")
+@style.draws("kind", "state", "net", "crossing", "peak")
 def misread(frame: pd.DataFrame) -> Figure:
     """Peaks on segments from misread images against the net's crossing; the labels change at the mid-point.
 
     Args:
-        frame: columns kind, net, crossing, peak.
+        frame: columns kind, state, net, crossing, peak.
     """
-    kinds = list(frame["kind"].unique())
-    figure, axes = style.panels(len(kinds), width=2.8 * len(kinds), height=3.7, sharey=True)
-    for axis, kind in zip(axes, kinds, strict=True):
-        part = frame[frame["kind"] == kind]
+    panels = [(kind, state) for kind in frame["kind"].unique() for state in ("untrained", "trained")]
+    figure, axes = style.panels(len(panels), height=2.7, sharey=True)
+    for axis, (kind, state) in zip(axes, panels, strict=True):
+        part = frame[(frame["kind"] == kind) & (frame["state"] == state)]
+        look = STATES[state]
         axis.plot([0, 1], [0, 1], color="0.2", linewidth=0.8)
         axis.plot([0, 1], [0.5, 0.5], color=style.VERMILION, linestyle="--", linewidth=1)
-        axis.scatter(part["crossing"], part["peak"], s=9, color=style.BLUE, alpha=0.5, linewidths=0)
-        axis.set(xlim=(0, 1), ylim=(-0.03, 1.03), aspect="equal", title=kind, xlabel="crossing of the net")
+        axis.scatter(part["crossing"], part["peak"], s=9, color=look["color"], marker=look["marker"], alpha=0.5,
+                     linewidths=0)  # fmt: skip
+        axis.set(xlim=(0, 1), ylim=(-0.03, 1.03), aspect="equal", xlabel="trained net's crossing")
+        axis.set_title(f"{kind}, {state}", fontsize=8)
     axes[0].set_ylabel("peak of the volume")
     handles = [
         Line2D([], [], color="0.2", label="peak at the net's boundary"),
         Line2D([], [], color=style.VERMILION, linestyle="--", label="where the labels change"),
     ]
-    style.legend_below(figure, handles, "a point per segment", 2)
+    style.legend_below(figure, handles, f"a point per segment, of {frame['net'].nunique()} nets of each kind", 2)
     return figure
 
 

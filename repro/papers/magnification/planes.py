@@ -13,6 +13,22 @@ Array = np.ndarray
 ANCHORS = ((-0.5, 0.5 / math.sqrt(3)), (0.5, 0.5 / math.sqrt(3)), (0.0, -1 / math.sqrt(3)))  # of the three images
 
 
+def draw_triple(labels: Array, predicted: Array, generator: np.random.Generator) -> Array:
+    """Indices (3,) of correctly read images of three different classes.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    right = np.flatnonzero(labels == predicted)
+    classes = len(np.unique(labels[right]))
+    if classes < 3:
+        raise ValueError(f"expected correctly read images of three classes, got {len(right)} in {classes} classes")
+    while True:
+        anchors: Array = generator.choice(right, 3, replace=False)
+        if len(np.unique(labels[anchors])) == 3:
+            return anchors
+
+
 def plane_coordinates(side: int) -> Array:
     """Coordinates (side², 2) of a square grid on [−1, 1]², the first running fastest."""
     line = np.linspace(-1, 1, side)

@@ -56,11 +56,13 @@ def draw_pairs(
     """Pairs of correctly read images of one class, or of two different ones: indices (count,) of both ends.
 
     Raises:
-        ValueError: if there are fewer than two such images.
+        ValueError: if there is no such pair.
     """
     right = np.flatnonzero(labels == predicted)
-    if len(right) < 2 or (len(np.unique(labels[right])) < 2 and not same):
-        raise ValueError(f"expected correctly read images of two classes, got {len(right)} of {len(labels)}")
+    members = np.unique(labels[right], return_counts=True)[1]
+    if not (members > 1).any() if same else len(members) < 2:
+        wanted = "two correctly read images of one class" if same else "correctly read images of two classes"
+        raise ValueError(f"expected {wanted}, got {len(right)} of {len(labels)} in {len(members)} classes")
     first, second = np.empty(count, dtype=int), np.empty(count, dtype=int)
     for number in range(count):
         while True:

@@ -8,7 +8,7 @@ segments, whose ends all the probes of trained nets read correctly.
 from __future__ import annotations
 
 import itertools
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from repro.data import images
 from repro.device import resolve_device, resolve_dtype
 from repro.geometry.pullback import singular_values
 from repro.models.residual import ResidualNetwork, set_statistics
-from repro.papers.magnification.pictures import Labelled, labelled
+from repro.papers.magnification.pictures import Labelled, draw_split
 from repro.papers.magnification.segments import TRAINED, UNTRAINED, Scan, by_rank, draw_pairs, rows_of, scanned
 from repro.training.classifier import train_classifier
 from repro.training.selfsupervised import SelfSupervised, train_selfsupervised
@@ -28,7 +28,6 @@ Row = dict[str, Any]
 
 METHODS = ("barlow", "simclr", "supervised")
 KINDS = ("between", "same")
-SPLITS = get_args(images.Split)
 PROBE_ITERATIONS = 2000
 PENALTY = 1.0  # inverse strength of the probe's, on standardised features
 
@@ -94,7 +93,7 @@ def selfsupervised_cell(
 
     Args:
         dataset: see `repro.data.images.load`; segments lie between its test images.
-        net: number of the net; it draws weights, order, views and segments.
+        net: number of the net; it draws its training images (three quarters), weights, order, views and segments.
         epochs: of training without labels.
         supervised_epochs: of training by labels, with batches half as large.
         channels, blocks, strides, stem_stride: of the backbone, see `ResidualNetwork`.
@@ -103,7 +102,7 @@ def selfsupervised_cell(
         between, same: segments between classes, and within one.
         points: of a segment.
         rank: singular values taken beside all of them.
-        train_size: training images, the first ones; 0 for all.
+        train_size: training images, the first ones that are drawn; 0 for all of these.
         seed: non-negative integer.
         dtype: "float32" or "float64", of the nets.
         device: "auto" for CUDA where available.
@@ -118,10 +117,11 @@ def selfsupervised_cell(
             f"expected net, seed and train_size >= 0, segments of each kind, points >= 3 and a rank up to the "
             f"{channels[-1]} features, got {net}, {seed}, {train_size}, {between}, {same}, {points} and {rank}"
         )
-    streams = dict(zip((*METHODS, "weights", "segments"), np.random.SeedSequence([seed, net]).spawn(5), strict=True))
-    generators = {name: np.random.default_rng(stream) for name, stream in streams.items()}
+    names = (*METHODS, "weights", "segments", "images")
+    streams = np.random.SeedSequence([seed, net]).spawn(len(names))
+    generators = {name: np.random.default_rng(stream) for name, stream in zip(names, streams, strict=True)}
     place, precision = resolve_device(device), resolve_dtype(dtype)
-    train, test = (labelled(images.load(dataset, split), pooling, precision, place) for split in SPLITS)
+    train, test = draw_split(dataset, pooling, precision, place, generators["images"])
     train = Labelled(train.inputs[: train_size or None], train.classes[: train_size or None])
     shape = {"channels": channels, "blocks": blocks, "strides": strides, "stem_stride": stem_stride}
     start = ResidualNetwork(train.inputs.shape[1], 10, generators["weights"], dtype=precision, **shape)  # type: ignore[arg-type]

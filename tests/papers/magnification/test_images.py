@@ -12,7 +12,7 @@ from repro.geometry.pullback import log_effective_volume
 from repro.models.sigmoid_ensemble import normal_ensemble
 from repro.papers.magnification import images_analysis as analysis
 from repro.papers.magnification.grid import dense_blocks, numbers, residual_shape, segment_counts
-from repro.papers.magnification.images import _dense, dense_cell, residual_cell
+from repro.papers.magnification.images import _dense, dense_cell, nonlinearity_cell, residual_cell
 from repro.papers.magnification.pictures import draw_split
 
 DENSE = {
@@ -75,6 +75,18 @@ def test_residual_rows_have_both_ranks(residual):
     assert np.isfinite(np.array(found["curve"].tolist())).all()
 
 
+def test_nonlinearities_share_their_segments_and_their_weights():
+    shared = {name: RESIDUAL[name] for name in RESIDUAL if name not in ("same", "misread", "planes", "plane_side")}
+    frame = pd.DataFrame(nonlinearity_cell(**shared | {"nonlinearities": ["gelu", "relu", "mixed"]}))
+    pictures = frame[frame["quantity"] == "picture"].groupby("nonlinearity")["pixels"].agg(list)
+    assert len(pictures) == 3 and pictures["gelu"] == pictures["relu"] == pictures["mixed"]
+    curves = frame[frame["quantity"] == "segment"].groupby("nonlinearity")["curve"].agg(list)
+    assert len(curves["gelu"]) == 4 and curves["gelu"] != curves["relu"] and curves["gelu"] != curves["mixed"]
+    assert analysis.examples({"GELU": frame[frame["nonlinearity"] == "gelu"]}, 1)["part"].nunique() == 4
+    with pytest.raises(ValueError, match="nonlinearity"):
+        nonlinearity_cell(**shared | {"nonlinearities": ["swish"]})
+
+
 def test_pictures_are_from_0_to_1_and_pooled():
     train, test = draw_split("fashion-mnist-sample", True, torch.float32, torch.device("cpu"), np.random.default_rng(0))
     assert train.inputs.shape == (3000, 1, 14, 14) and test.inputs.shape == (2000, 1, 14, 14)
@@ -118,12 +130,16 @@ def test_narrow_nets_are_concave_and_a_bent_line_is_told():
 
 def test_distance_to_the_wrong_boundary():
     rows = pd.DataFrame(
-        {"quantity": "segment", "net": net, "kind": "misread", "state": "trained", "rank": 0, "segment": segment,
-         "crossing": 0.2, "peak": 0.2 + 0.1 * (net + 1)}
-        for net in range(2) for segment in range(3)
+        {"quantity": "segment", "net": net, "kind": "misread", "state": state, "rank": 0, "segment": segment,
+         "crossing": 0.2, "peak": 0.2 + 0.1 * (net + 1) if state == "trained" else 0.0}
+        for net in range(2) for segment in range(3) for state in ("trained", "untrained")
     )  # fmt: skip
     estimate, values, _ = analysis.wrong_boundary(rows)
     assert estimate.value == pytest.approx(np.sqrt(0.1 / 0.2 * 0.2 / 0.1)) and values["segments"] == 6
+    assert values["untrained"] == pytest.approx(0.2 / 0.5)
+    assert analysis.misread({"made up": rows}).groupby("state")["peak"].max().to_dict() == {
+        "trained": pytest.approx(0.4), "untrained": 0,
+    }  # fmt: skip
 
 
 def test_junctions_are_averaged_within_a_net_first():
@@ -150,6 +166,9 @@ def test_interior_peaks_are_shares_of_a_net():
 def test_tables_hold_what_the_figures_draw(dense, residual):
     kinds = {"digits, dense": pd.DataFrame(dense), "residual": pd.DataFrame(residual)}
     assert set(analysis.peaks(kinds)["kind"]) == set(kinds)
+    ranges = analysis.within_and_between(kinds)
+    assert ranges.groupby(["kind", "segments", "state"]).size().tolist() == [2, 2, 2, 2, 1, 1, 1, 1]
+    assert (ranges["range"] > 0).all() and ranges["interior"].between(0, 1).all()
     segments = analysis.examples(kinds, 1)
     assert set(segments["part"]) == {"curve", "left", "middle", "right"}
     assert (segments[segments["part"] == "left"].groupby("kind").size() == [64, 196]).all()

@@ -59,6 +59,13 @@ def test_distances_from_the_crossing():
 
 
 @regression
+def test_ranges_within_and_between_classes():
+    frame = combinations(kind=KINDS, segments=["same", "between"], state=STATES, net=range(5))
+    height = 1.0 + (frame["segments"] == "between") * (1 + (frame["state"] == "trained"))
+    return plots.within_and_between(frame.assign(range=height * (4 + 0.2 * frame["net"]), interior=height / 3.3))
+
+
+@regression
 def test_planes_through_images():
     points = plane_coordinates(15)
     angle = np.arctan2(points[:, 1], points[:, 0])
@@ -81,8 +88,8 @@ def test_junctions_of_three_classes():
 
 @regression
 def test_misread_images():
-    frame = combinations(kind=["dense", "residual"], net=range(2), crossing=np.linspace(0.1, 0.9, 10))
-    return plots.misread(frame.assign(peak=0.5 + 0.7 * (frame["crossing"] - 0.5)))
+    frame = combinations(kind=["dense", "residual"], state=STATES, net=range(2), crossing=np.linspace(0.1, 0.9, 10))
+    return plots.misread(frame.assign(peak=0.5 + 0.7 * (frame["crossing"] - 0.5) * (frame["state"] == "trained")))
 
 
 @regression

@@ -52,6 +52,10 @@ def test_pairs_are_read_right_and_of_one_class_or_two():
         assert ((labels[first] == labels[second]) == same).all() and (first != second).all()
     with pytest.raises(ValueError, match="two classes"):
         segments.draw_pairs(labels[:10], predicted[:10], 3, False, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one class, got 4 of 4 in 4"):  # a draw that once went on for ever
+        segments.draw_pairs(labels[::10], labels[::10], 1, True, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="one class, got 0 of 10"):
+        segments.draw_pairs(labels[:10], labels[:10] + 1, 1, True, np.random.default_rng(0))
 
 
 def test_misread_pairs_begin_at_an_error_and_end_in_a_third_class():
@@ -78,9 +82,9 @@ def made_up(nets=3, count=8, bias=0.0, noise=0.0):
                               "crossing": crossing, "peak": peak, "contrast": 1.0 if state == "trained" else -1.0,
                               "range": 10.0})  # fmt: skip
         table += [
-            {"net": net, "kind": "same", "state": "trained", "rank": 0, "segment": segment, "crossing": np.nan,
-             "peak": 0.5, "contrast": np.nan, "range": 4.0 + net}
-            for segment in range(3)
+            {"net": net, "kind": "same", "state": state, "rank": 0, "segment": segment, "crossing": np.nan,
+             "peak": 0.5, "contrast": np.nan, "range": 4.0 + net if state == "trained" else 2.0}
+            for segment in range(3) for state in ("trained", "untrained")
         ]  # fmt: skip
     return pd.DataFrame(table)
 
@@ -105,15 +109,27 @@ def test_rank_correlation_knows_peaks_that_follow_and_peaks_that_do_not():
 
 
 def test_ranges_within_and_between_classes():
-    estimate, _, _ = analysis.same_class_range(made_up(), 0)
+    estimate, values, _ = analysis.same_class_range(made_up(), 0)
+    assert values["untrained"] == pytest.approx(0.2)
     assert estimate.value == pytest.approx(np.exp(np.mean(np.log([0.4, 0.5, 0.6]))))
 
 
 def test_distances_have_every_control_off_centre_too():
     table = analysis.distances(made_up(noise=0.02), 0, kind="made up")
-    assert set(table["segments"]) == {"all", "off centre"} and len(table) == 10
+    assert set(table["segments"]) == {"all", "off centre"} and len(table) == 12
     means = table[table["segments"] == "all"].set_index("place")["mean"]
+    assert means["trained, less offset"] < means["best constant"]
     assert means["peak, trained"] < means["best constant"] < means["peak, untrained"]
+
+
+def test_triples_are_read_right_and_of_three_classes():
+    labels = np.repeat(np.arange(4), 10)
+    predicted = np.where(labels == 3, 0, labels)
+    for seed in range(5):
+        anchors = planes.draw_triple(labels, predicted, np.random.default_rng(seed))
+        assert sorted(labels[anchors]) == [0, 1, 2]
+    with pytest.raises(ValueError, match="three classes, got 20 in 2"):  # a draw that once went on for ever
+        planes.draw_triple(labels[:20], labels[:20], np.random.default_rng(0))
 
 
 def test_planes_pass_through_their_images():

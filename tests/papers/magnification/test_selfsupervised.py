@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from repro.papers.magnification import selfsupervised
 from repro.papers.magnification import selfsupervised_analysis as analysis
 from repro.papers.magnification.selfsupervised import METHODS, selfsupervised_cell
 
@@ -36,6 +37,21 @@ def test_rows_are_plain_repeatable_and_share_their_segments(rows):
     assert curves["barlow"] == curves["simclr"] == curves["supervised"]
     assert frame[frame["quantity"] == "accuracy"]["value"].between(0, 1).all()
     assert (frame["quantity"] == "loss").sum() == 2
+
+
+def test_every_net_draws_its_own_training_images(monkeypatch):
+    seen = []
+
+    def spy(network, points, classes):
+        seen.append(classes)
+        return real(network, points, classes)
+
+    real = selfsupervised.Probe
+    monkeypatch.setattr(selfsupervised, "Probe", spy)
+    for net in (0, 1):
+        selfsupervised_cell(**CELL | {"net": net, "channels": [2, 2, 10], "points": 3})
+    assert len(seen) == 8 and all(len(classes) == 120 for classes in seen)
+    assert np.array_equal(seen[0], seen[3]) and not np.array_equal(seen[0], seen[4])
 
 
 def test_a_cut_spectrum_is_part_of_the_whole(rows):
