@@ -21,6 +21,7 @@ from torch import Tensor
 
 from repro.geometry.arrays import as_tensor, check_whole, shown
 from repro.geometry.nonlinearity import monomial_power, nonlinearity
+from repro.geometry.roots import square_root
 
 Function = Callable[[Tensor], Tensor]
 
@@ -86,7 +87,7 @@ def volume_element(
     """
     points, squared, layer = _checked(x, activation, weight_variance, bias_variance, depth)
     tangential, radial = layer(squared)
-    return torch.sqrt(tangential ** (points.shape[1] - 1) * (tangential + squared * radial))
+    return square_root(tangential ** (points.shape[1] - 1) * (tangential + squared * radial))
 
 
 def ricci_scalar(
@@ -111,13 +112,13 @@ def ricci_scalar(
     def stretch(s: Tensor) -> Tensor:
         tangential, radial = layer(s)
         slope = derivative(lambda r: layer(r)[0])(s)
-        return (tangential + s * slope) / torch.sqrt(tangential * (tangential + s * radial))
+        return (tangential + s * slope) / square_root(tangential * (tangential + s * radial))
 
     tangential, radial = layer(squared)
     slope = derivative(lambda r: layer(r)[0])(squared)
     product = tangential * (tangential + squared * radial)
     warped = (tangential * radial - 2 * tangential * slope - squared * slope**2) / product  # (1 − u²)/s
-    scalar = -4 * (inputs - 1) * derivative(stretch)(squared) / torch.sqrt(product)
+    scalar = -4 * (inputs - 1) * derivative(stretch)(squared) / square_root(product)
     return scalar + (inputs - 1) * (inputs - 2) * warped / tangential
 
 
@@ -137,7 +138,8 @@ def moments(activation: str) -> Moments:
         return Moments(lambda v: factor * v ** (power - 1), lambda v: v**power)
     if activation == "erf":
         return Moments(
-            lambda v: (2 / math.pi) / torch.sqrt(1 + 2 * v), lambda v: (2 / math.pi) * torch.asin(v / (1 + v))
+            lambda v: (2 / math.pi) / square_root(1 + 2 * v),
+            lambda v: (2 / math.pi) * torch.atan2(v, square_root(1 + 2 * v)),
         )
     if activation == "relu":
         return Moments(lambda v: torch.full_like(v, 0.5), lambda v: v / 2)
@@ -160,7 +162,7 @@ def _mean_square(function: Function) -> Function:
     weights = STEP / math.sqrt(2 * math.pi) * torch.exp(-(nodes**2) / 2)
 
     def mean(v: Tensor) -> Tensor:
-        return function(torch.sqrt(v)[:, None] * nodes.to(v.device)).square() @ weights.to(v.device)
+        return function(square_root(v)[:, None] * nodes.to(v.device)).square() @ weights.to(v.device)
 
     return mean
 

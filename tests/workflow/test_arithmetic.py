@@ -90,7 +90,7 @@ def test_cells_of_another_arithmetic_are_not_taken_from_the_cache(tmp_path, monk
 
 
 def test_no_code_of_ours_leaves_to_torch_what_it_rounds_by_the_processors_maker():
-    """These four go to a vector library that no setting governs; see `repro.geometry.ntk`."""
+    """These four go to a vector library that no setting governs; see `repro.geometry.roots`."""
     vendor = {"sqrt", "acos", "arccos", "asin", "arcsin", "atan", "arctan"}
     found = []
     for path in PACKAGE.rglob("*.py"):
@@ -99,7 +99,7 @@ def test_no_code_of_ours_leaves_to_torch_what_it_rounds_by_the_processors_maker(
                 owner = node.value.id if isinstance(node.value, ast.Name) else "a tensor"
                 if owner not in ("np", "math"):
                     found.append(f"{path.relative_to(PACKAGE).as_posix()}: {owner}.{node.attr}")
-    assert found == ["geometry/ntk.py: values.sqrt_"]  # on devices other than the CPU
+    assert found == ["geometry/roots.py: values.sqrt_"]  # on devices other than the CPU
 
 
 # --- the same bytes ---
