@@ -209,6 +209,50 @@ def sinusoid(points: int, generator: np.random.Generator) -> Sample:
     return Sample(torch.from_numpy(inputs), torch.from_numpy(labels))
 
 
+def circles(
+    points: int,
+    plane: np.ndarray,
+    outer: float,
+    inner: float,
+    generator: np.random.Generator,
+    *,
+    noise: float = 1.0,
+    cue: np.ndarray | None = None,
+    cue_size: float = 1.0,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two concentric circles on a plane of a space of d dimensions, with noise in the others (arXiv 2410.12025).
+
+    x = r (cos a u₁ + sin a u₂) + noise off the plane. Class 0 is the outer circle, class 1 the inner one, in turn.
+
+    Args:
+        points: number of points, an even one.
+        plane: (d, 2), orthonormal columns u₁ and u₂.
+        outer, inner: radii r.
+        generator: source of randomness.
+        noise: standard deviation of each other direction.
+        cue: (d,), a unit vector orthogonal to the plane along which classes lie at ± cue_size/2, without noise there.
+        cue_size: distance of the classes along the cue.
+
+    Returns:
+        Points (points, d), classes (points,), angles a (points,) in radians.
+
+    Raises:
+        ValueError: for an odd number of points, or directions that are not orthonormal.
+    """
+    directions = plane if cue is None else np.column_stack([plane, cue])
+    if points < 2 or points % 2 or not np.allclose(directions.T @ directions, np.eye(directions.shape[1]), atol=1e-6):
+        raise ValueError(f"expected an even number of points and orthonormal directions, got {points} points")
+    classes = np.arange(points) % 2
+    angle = generator.uniform(0, 2 * np.pi, points)
+    off = noise * generator.standard_normal((points, len(plane)))
+    off -= (off @ directions) @ directions.T
+    circle = np.column_stack([np.cos(angle), np.sin(angle)]) * np.where(classes == 0, outer, inner)[:, None]
+    x = off + circle @ plane.T
+    if cue is not None:
+        x += cue_size * (classes - 0.5)[:, None] * cue
+    return x, classes, angle
+
+
 def xor() -> Sample:
     """The four corners (±1, ±1), labelled +1 where the signs differ: arXiv 2301.11375."""
     inputs = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]], dtype=torch.float64)

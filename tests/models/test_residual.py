@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repro.geometry.pullback import singular_values
-from repro.models.residual import RESNET_34, ResidualBlock, ResidualNetwork, set_statistics
+from repro.models.residual import RESNET_34, Form, ResidualBlock, ResidualNetwork, set_statistics
 
 
 def network(**changes):
@@ -29,7 +29,7 @@ def test_logits_are_the_read_out_of_averages():
 
 @pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 6, 1), (4, 4, 2)])
 def test_a_block_adds_its_input(inputs, outputs, stride):
-    block = ResidualBlock(inputs, outputs, stride, "relu").double().eval()
+    block = ResidualBlock(inputs, outputs, stride, Form("relu", normalised=True, skips=True, padding="zeros")).double().eval()
     x = images(3, inputs)
     shortcut = x if (inputs, stride) == (outputs, 1) else block.shortcut(x)
     assert isinstance(block.shortcut, nn.Identity) == ((inputs, stride) == (outputs, 1))
@@ -80,7 +80,7 @@ def test_a_thin_resnet_34_has_its_depth_and_can_be_scanned():
 
 
 def test_refuses_what_it_cannot_build():
-    with pytest.raises(ValueError, match="gelu, relu or mixed"):
+    with pytest.raises(ValueError, match="gelu, relu, linear"):
         network(nonlinearity="tanh")
     with pytest.raises(ValueError, match="each stage"):
         network(blocks=(1,))

@@ -1,0 +1,1 @@
+"""Geometric inductive biases of deep networks: arXiv 2410.12025."""
