@@ -45,7 +45,9 @@ class Stack:
         return {name: value.to(device) for name, value in self.state.items()}
 
 
-def average_geometry(make_network: MakeNetwork, inputs: Tensor, networks: int, seed: int, *, block: int = BLOCK) -> Tensor:
+def average_geometry(
+    make_network: MakeNetwork, inputs: Tensor, networks: int, seed: int, *, block: int = BLOCK
+) -> Tensor:
     """Average geometry G = E[∇f ∇fᵀ], (D, D): the mean of `geometry_halves`.
 
     Args:
@@ -200,9 +202,7 @@ def evolution_halves(
     return total * (parts / count)
 
 
-def gradient_changes(
-    networks: Stack, inputs: Tensor, data: Tensor, targets: Tensor
-) -> tuple[Tensor, Tensor]:
+def gradient_changes(networks: Stack, inputs: Tensor, data: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Input gradients and their rates of change under gradient flow, (networks, logits, points, D) each.
 
     Arguments as in `average_geometry_evolution`, the networks being given.
@@ -213,7 +213,9 @@ def gradient_changes(
         logits = functional_call(networks.network, one, (inputs[:1],)).shape[1]
 
     def of_network(parameters: Parameters) -> tuple[Tensor, Tensor]:
-        found = [_gradient_change(networks.network, parameters, logit, inputs, data, targets) for logit in range(logits)]
+        found = [
+            _gradient_change(networks.network, parameters, logit, inputs, data, targets) for logit in range(logits)
+        ]
         gradients, changes = zip(*found, strict=True)
         return torch.stack(gradients), torch.stack(changes)
 

@@ -211,9 +211,7 @@ def _uniform_parts(network: nn.Module) -> Iterator[tuple[str, Tensor, float]]:
     for path, module in network.named_modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             scale = 1 / math.sqrt(math.prod(module.weight.shape[1:]))
-            yield from (
-                (f"{path}.{name}", part, scale) for name, part in module.named_parameters(recurse=False)
-            )
+            yield from ((f"{path}.{name}", part, scale) for name, part in module.named_parameters(recurse=False))
 
 
 def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:

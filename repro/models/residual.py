@@ -90,7 +90,7 @@ class ResidualNetwork(nn.Module):
         self.averages = flat_side is None
         for stride in (stem_stride, *strides) if flat_side else ():
             flat_side = -(-flat_side // stride)
-        self.readout = nn.utils.skip_init(nn.Linear, width * (flat_side or 1) ** 2, classes)
+        self.readout = nn.Linear(width * (flat_side or 1) ** 2, classes)
         with torch.no_grad():
             if start == "torch":
                 draw_uniform(self, generator)
@@ -161,9 +161,7 @@ def set_statistics(network: nn.Module, images: Tensor, batch_size: int = 256) ->
 
 
 def _convolution(inputs: int, outputs: int, form: Form, stride: int = 1, size: int = 3) -> nn.Sequential:
-    layer = nn.utils.skip_init(
-        nn.Conv2d, inputs, outputs, size, stride, size // 2, bias=False, padding_mode=form.padding
-    )
+    layer = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False, padding_mode=form.padding)
     return nn.Sequential(layer, nn.BatchNorm2d(outputs)) if form.normalised else nn.Sequential(layer)
 
 
