@@ -107,7 +107,7 @@ def draw_networks(make_network: MakeNetwork, numbers: Sequence[int], seed: int) 
 
 def stack(networks: Sequence[nn.Module]) -> Stack:
     """Networks of one architecture as one, in the mode of the first."""
-    parameters, buffers = stack_module_state(list(networks))  # type: ignore[arg-type]
+    parameters, buffers = stack_module_state(list(networks))
     return Stack(networks[0], {name: value.detach() for name, value in (parameters | buffers).items()})
 
 

@@ -216,4 +216,5 @@ def _uniform_parts(network: nn.Module) -> Iterator[tuple[str, Tensor, float]]:
 
 def _empty(layer: type[nn.Module], *sizes: int) -> nn.Module:
     """A layer whose parameters are still to be drawn: torch's own draw is skipped."""
-    return nn.utils.skip_init(layer, *sizes)
+    empty: nn.Module = nn.utils.skip_init(layer, *sizes)  # type: ignore[no-untyped-call]
+    return empty

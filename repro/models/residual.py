@@ -88,9 +88,10 @@ class ResidualNetwork(nn.Module):
                 width = stage
         self.body = nn.Sequential(*layers)
         self.averages = flat_side is None
-        for stride in (stem_stride, *strides) if flat_side else ():
-            flat_side = -(-flat_side // stride)
-        self.readout = nn.Linear(width * (flat_side or 1) ** 2, classes)
+        side = flat_side or 1
+        for stride in (stem_stride, *strides):
+            side = -(-side // stride)
+        self.readout = nn.Linear(width * side**2, classes)
         with torch.no_grad():
             if start == "torch":
                 draw_uniform(self, generator)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -118,7 +118,7 @@ def _together(
 ) -> list[nn.Module]:
     x, y = (each if isinstance(each, Tensor) else torch.stack(list(each)) for each in (inputs, classes))
     base = copy.deepcopy(networks[0]).train()
-    parameters, buffers = stack_module_state([copy.deepcopy(network) for network in networks])  # type: ignore[arg-type]
+    parameters, buffers = stack_module_state([copy.deepcopy(network) for network in networks])
     values = list(parameters.values())
     update = _Update(values, recipe, recipe.steps(x.shape[1]))
     orders = [_batches(x.shape[1], generator, recipe) for generator in generators]
@@ -146,13 +146,13 @@ def _together(
 class _Update:
     """SGD with momentum 0.9 and a rate that falls in line to 0, or Adam with a constant one; in place."""
 
-    def __init__(self, parameters: list[Tensor], recipe: Recipe, steps: int) -> None:
-        self.recipe, self.steps, self.parameters = recipe, steps, parameters
-        options = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    def __init__(self, parameters: Sequence[Tensor], recipe: Recipe, steps: int) -> None:
+        self.recipe, self.steps, self.parameters = recipe, steps, list(parameters)
+        rate, decay = recipe.learning_rate, recipe.weight_decay
         self.descent: torch.optim.Optimizer = (
-            torch.optim.Adam(parameters, **options)
+            torch.optim.Adam(self.parameters, lr=rate, weight_decay=decay)
             if recipe.optimiser == "adam"
-            else torch.optim.SGD(parameters, momentum=0.9, **options)
+            else torch.optim.SGD(self.parameters, lr=rate, momentum=0.9, weight_decay=decay)
         )
         self.step = 0
 
@@ -165,7 +165,7 @@ class _Update:
         self.step += 1
 
 
-def _batches(points: int, generator: np.random.Generator, recipe: Recipe):  # type: ignore[no-untyped-def]
+def _batches(points: int, generator: np.random.Generator, recipe: Recipe) -> Iterator[Tensor]:
     """Rows of batch after batch, each pass over the points in a new order; what is left over is dropped."""
     size = min(points, recipe.batch_size)
     while True:

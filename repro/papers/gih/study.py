@@ -79,7 +79,7 @@ def family(network: Network, outputs: int, dtype: torch.dtype = torch.float32) -
         if network.kind == TRANSFORMER:
             width, layers, heads, patch = numbers(network.channels)
             options = {"layers": layers, "heads": heads, "width": width, "patch": patch, "hidden": 4 * width}
-            return VisionTransformer(network.image_channels, network.side, outputs, generator, dtype=dtype, **options)  # type: ignore[arg-type]
+            return VisionTransformer(network.image_channels, network.side, outputs, generator, dtype=dtype, **options)
         if network.kind != RESIDUAL or network.head not in ("average", "flat"):
             raise ValueError(f"unknown kind {network.kind!r} or head {network.head!r}")
         channels = numbers(network.channels)
