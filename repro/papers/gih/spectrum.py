@@ -57,8 +57,8 @@ def spectrum_cell(
     network = Network(kind, side, 1, channels, blocks, strides, nonlinearity, normalised, padding=padding, head=head)
     found = draw_directions(network, networks, seed, draw, device=resolve_device(device), input_scale=input_scale)
     first, second = found.halves
-    size = len(found.values)
-    k90, k99 = share_counts(found.values)
+    size = len(found.eigenvalues)
+    k90, k99 = share_counts(found.eigenvalues)
     stride = total_stride(strides)
     period = max(1, side // stride)
     row = {
@@ -66,8 +66,8 @@ def spectrum_cell(
         "biased": participation_ratio(found.halves.mean(0)) / size,
         "k90": k90,
         "k99": k99,
-        "top_16": float(found.values[:16].sum() / found.values.sum()),
-        "values": (found.values / found.values.mean()).tolist(),
+        "top_16": float(found.eigenvalues[:16].sum() / found.eigenvalues.sum()),
+        "values": (found.eigenvalues / found.eigenvalues.mean()).tolist(),
         "fourier": fourier_energy(found.vectors[:, :64], side, period).tolist(),
         "chance": float(stride**2 / side**2),
         "pictures": [found.vectors[: side**2, index].tolist() for index in range(pictures)],

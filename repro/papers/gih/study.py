@@ -109,7 +109,7 @@ class Directions(NamedTuple):
     """Eigenvectors of one draw of G."""
 
     halves: Tensor  # (2, D, D), of G, float64
-    values: np.ndarray  # (D,), falling
+    eigenvalues: np.ndarray  # (D,), falling
     vectors: np.ndarray  # (D, D), columns
 
 
@@ -152,7 +152,7 @@ def draw_plane(directions: Directions, kind: str, generator: np.random.Generator
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    size = len(directions.values)
+    size = len(directions.eigenvalues)
     if kind == RANDOM:
         return np.linalg.qr(generator.standard_normal((size, 2)))[0]
     if kind == MIXED:
@@ -170,7 +170,7 @@ def band(size: int, kind: str) -> np.ndarray:
         [1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     low, high = BANDS[kind]
-    return np.arange(round(low * size), round(high * size) + 1)
+    return np.arange(round(low * size), min(round(high * size) + 1, size))
 
 
 def smaller_share(directions: Directions, plane: np.ndarray) -> float:
