@@ -29,11 +29,8 @@ def test_logits_are_the_read_out_of_averages():
 
 @pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 6, 1), (4, 4, 2)])
 def test_a_block_adds_its_input(inputs, outputs, stride):
-    block = (
-        ResidualBlock(inputs, outputs, stride, Form("relu", normalised=True, skips=True, padding="zeros"))
-        .double()
-        .eval()
-    )
+    form = Form("relu", normalised=True, skips=True, padding="zeros")
+    block = ResidualBlock(inputs, outputs, stride, form).double().eval()
     x = images(3, inputs)
     shortcut = x if (inputs, stride) == (outputs, 1) else block.shortcut(x)
     assert isinstance(block.shortcut, nn.Identity) == ((inputs, stride) == (outputs, 1))

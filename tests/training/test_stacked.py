@@ -1,5 +1,7 @@
 """Classifiers trained one by one and all at once: the same networks, and what the recipe says."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -24,6 +26,10 @@ def residual(seed):
     )
 
 
+def _note(looks, step, networks):
+    looks.append((step, len(networks)))
+
+
 def generators(nets=3):
     return [np.random.default_rng(seed) for seed in range(nets)]
 
@@ -36,18 +42,10 @@ def test_together_is_one_by_one(draw, optimiser):
     before = [[value.clone() for value in network.state_dict().values()] for network in networks]
     recipe = Recipe(3, 0.05 if optimiser == "sgd" else 0.01, 32, weight_decay=1e-3, optimiser=optimiser)
     seen = {True: [], False: []}
-    found = {
-        together: train_classifiers(
-            networks,
-            x,
-            y,
-            generators(),
-            recipe,
-            together=together,
-            watch=lambda step, nets, t=together: seen[t].append((step, len(nets))),
-        )
-        for together in (True, False)
-    }
+    found = {}
+    for together, looks in seen.items():
+        watch = partial(_note, looks)
+        found[together] = train_classifiers(networks, x, y, generators(), recipe, together=together, watch=watch)
     for one, other in zip(found[True], found[False], strict=True):
         torch.testing.assert_close(outputs(one, x[0]), outputs(other, x[0]), rtol=1e-8, atol=1e-10)
         assert not one.training and not other.training
@@ -63,8 +61,8 @@ def test_together_is_one_by_one(draw, optimiser):
 def test_a_network_learns_and_does_not_depend_on_those_beside_it():
     x, y = task(points=256)
     networks = [dense(seed) for seed in range(3)]
-    found = train_classifiers(networks, x, y, generators(), Recipe(15), together=True)
-    alone = train_classifiers(networks[1:2], x[1:2], y[1:2], generators()[1:2], Recipe(15), together=True)
+    found = train_classifiers(networks, x, y, generators(), Recipe(40), together=True)
+    alone = train_classifiers(networks[1:2], x[1:2], y[1:2], generators()[1:2], Recipe(40), together=True)
     assert accuracy(found[1], x[1], y[1]) > 0.95
     torch.testing.assert_close(outputs(found[1], x[0]), outputs(alone[0], x[0]), rtol=1e-8, atol=1e-10)
 

@@ -49,16 +49,14 @@ def test_judged_numbers_and_tables():
          "top_16": 0.9, "chance": 0.25} | cells
         for name in ("dense", "residual") for draw in range(2)
     ])  # fmt: skip
-    found = analysis.participation(rows, "residual")
-    assert found.estimate.value == pytest.approx(0.55) and found.values["k99"] == 3
+    estimate, values, _ = analysis.participation(rows, "residual")
+    assert estimate.value == pytest.approx(0.55) and values["k99"] == 3
     assert analysis.summary(rows).query("quantity == 'k90'")["mean"].tolist() == pytest.approx([0.5, 0.5])
     assert analysis.spectra(rows).groupby("network").size().tolist() == [4, 4]
     assert analysis.fourier(rows, groups=2)["mean"].tolist() == pytest.approx([0.75, 0.15] * 2)
     picture = analysis.pictures(rows)
     assert picture["value"].max() == 1.0 and picture["value"].min() == -0.5  # the largest pixel is positive
-    law = pd.DataFrame(
-        {"stride": [2, 2, 4], "rank": [4, 3, 16], "off": [0.0, 0.1, 0.0], "participation": [2.0, 3.0, 9.0]}
-    )
+    law = pd.DataFrame({"stride": [2, 2, 4], "rank": [4, 3, 16], "off": [0.0, 0.1, 0.0]}).assign(participation=2.0)
     ratio = analysis.rank_over_law(law, 2).estimate
     assert (ratio.value, ratio.lower, ratio.upper, ratio.n) == (0.875, 0.75, 1.0, 2)
     assert set(analysis.strides({"a": law})["variant"]) == {"a"}
