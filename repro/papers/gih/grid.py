@@ -6,7 +6,8 @@ from typing import Any
 
 Config = dict[str, Any]
 
-WIDE_STRIDES = {1: "1-1-1", 2: "1-2-1", 4: "2-2-1", 8: "2-2-2"}  # of three stages
+WIDE_STRIDES = {1: "1-1-1", 2: "1-2-1", 4: "2-2-1", 8: "2-2-2"}  # of three stages, by their product
+DEEP_STRIDES = {1: "1-1-1-1", 2: "1-1-2-1", 4: "1-2-2-1", 8: "1-2-2-2"}  # of four
 HEADS = ("average", "flat")
 
 
@@ -49,7 +50,7 @@ def architecture_grid(*, draws: int, strides: Sequence[int], **shared: Any) -> d
     cells = {}
     for head, stride, normalised in product(HEADS, strides, (True, False)):
         name = f"{head} head, stride {stride}, {'normalised' if normalised else 'not normalised'}"
-        form = {"head": head, "strides": WIDE_STRIDES[stride], "normalised": normalised}
+        form = {"head": head, "strides": _stage_strides(shared, stride), "normalised": normalised}
         cells[name] = [shared | form | {"draw": draw} for draw in range(draws)]
     return cells
 
@@ -62,7 +63,7 @@ def variant_grid(*, draws: int, weight_decay: float, **shared: Any) -> dict[str,
         weight_decay: of one of them.
         shared: arguments of every cell.
     """
-    plain = {"head": "average", "strides": WIDE_STRIDES[8], "normalised": True}
+    plain = {"head": "average", "strides": _stage_strides(shared, 8), "normalised": True}
     changes: dict[str, Config] = {
         "plain": {},
         "without skips": {"skips": False},
@@ -81,3 +82,8 @@ def training_cost(config: Mapping[str, Any]) -> float:
     dear = 2.0 if config.get("strides", "2-2-2") != "2-2-2" else 1.0
     dense = 0.3 if config.get("kind") == "dense" else 1.0
     return float(points * config["epochs"] * nets * dear * dense * 1e-4)
+
+
+def _stage_strides(shared: Mapping[str, Any], total: int) -> str:
+    """Strides of the stages of a net that make this total."""
+    return (DEEP_STRIDES if shared.get("channels", "").count("-") == 3 else WIDE_STRIDES)[total]
