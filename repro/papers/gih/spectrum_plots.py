@@ -58,7 +58,7 @@ def summary(frame: pd.DataFrame) -> Figure:
         part = frame[frame["quantity"] == quantity].reset_index(drop=True)
         for position, row in part.iterrows():
             look = NETWORKS[row["network"]] | {"linestyle": ""}
-            bars = [[row["mean"] - row["lower"]], [row["upper"] - row["mean"]]]
+            bars = np.abs([[row["mean"] - row["lower"]], [row["upper"] - row["mean"]]])  # rounding may leave −1e−16
             axis.errorbar(row["mean"], -float(position), xerr=bars, elinewidth=1.0, **look)  # type: ignore[arg-type]
         labels = [name.replace(", ", ",\n", 1) for name in part["network"]]
         axis.set_yticks(-np.arange(len(part)), labels if axis is axes[0] else [])
