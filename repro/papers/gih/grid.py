@@ -26,7 +26,7 @@ def spectrum_grid(*, draws: int, networks: int, pictures: int, strides: str, **s
     nets = {
         "dense": {"kind": "dense", "channels": shared["dense"]},
         "residual": residual,
-        "lenet": {"kind": "lenet"},
+        "LeNet": {"kind": "lenet"},
         "transformer": {"kind": "transformer", "channels": shared["transformer"]},
         "residual, ReLU, unit inputs": residual | {"nonlinearity": "relu", "input_scale": 1.0},
     }

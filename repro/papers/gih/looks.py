@@ -7,7 +7,7 @@ from repro import style
 NETWORKS: dict[str, dict[str, Any]] = {
     "residual": {"color": style.BLUE, "marker": "o", "linestyle": "-"},
     "dense": {"color": style.ORANGE, "marker": "s", "linestyle": "--"},
-    "lenet": {"color": style.GREEN, "marker": "^", "linestyle": "-."},
+    "LeNet": {"color": style.GREEN, "marker": "^", "linestyle": "-."},
     "transformer": {"color": style.PINK, "marker": "D", "linestyle": ":"},
     "residual, ReLU, unit inputs": {"color": "0.45", "marker": "v", "linestyle": (0, (3, 1, 1, 1))},
 }

@@ -10,9 +10,9 @@ from repro.papers.gih.looks import CHANCE, CRITERION, NETWORKS
 
 QUANTITIES = {
     "participation": "participation ratio",
-    "k90": "directions that hold 90 %",
-    "k99": "directions that hold 99 %",
-    "top_16": "held by the first 16",
+    "k90": "holding 90 % of $G$",
+    "k99": "holding 99 %",
+    "top_16": "in the first 16",
 }
 
 
@@ -138,7 +138,7 @@ def pictures(frame: pd.DataFrame) -> Figure:
         if position < len(vectors):
             axis.set_title(f"{vector}")
         if position % len(vectors) == 0:
-            axis.set_ylabel(str(network).replace(", ", ",\n", 1))
+            axis.set_ylabel(str(network).replace(", ", ",\n"), fontsize=7)
     figure.colorbar(shown, ax=axes, label="of the largest", shrink=0.7)
     figure.suptitle("Eigenvectors of $G$, first draw, largest eigenvalue first", fontsize=9)
     return figure

@@ -67,7 +67,7 @@ def test_the_grid_names_its_networks():
         draws=2, networks=10, pictures=3, strides="2-2-2", side=16, residual="8-16-32", blocks="1-1-1",
         dense="100-100", transformer="48-3-4-4", seed=1, device="cpu",
     )  # fmt: skip
-    assert list(cells) == ["dense", "residual", "lenet", "transformer", "residual, ReLU, unit inputs"]
+    assert list(cells) == ["dense", "residual", "LeNet", "transformer", "residual, ReLU, unit inputs"]
     assert [cell["pictures"] for cell in cells["dense"]] == [3, 0]
     assert cells["residual, ReLU, unit inputs"][0]["input_scale"] == 1.0
     assert total_stride("1-2-4") == 8
