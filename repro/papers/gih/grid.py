@@ -87,3 +87,18 @@ def training_cost(config: Mapping[str, Any]) -> float:
 def _stage_strides(shared: Mapping[str, Any], total: int) -> str:
     """Strides of the stages of a net that make this total."""
     return (DEEP_STRIDES if shared.get("channels", "").count("-") == 3 else WIDE_STRIDES)[total]
+
+
+def invariance_settings(
+    *, epochs: int, learning_rate: float, adam_epochs: int, adam_rate: float
+) -> dict[str, tuple[tuple[str, ...], Config]]:
+    """Of each setting of the invariance test: kinds of data, and arguments of `invariance_cell`."""
+    sgd: Config = {"optimiser": "sgd", "learning_rate": learning_rate, "epochs": epochs}
+    adam: Config = {"optimiser": "adam", "learning_rate": adam_rate, "epochs": adam_epochs}
+    both = ("aligned", "flipped")
+    return {
+        "residual, SGD": ((*both, "matched"), {"kind": "residual"} | sgd),
+        "residual, Adam": (both, {"kind": "residual"} | adam),
+        "dense": (both, {"kind": "dense"} | adam),
+        "dense, residual G": (both, {"kind": "dense", "foreign": True} | adam),
+    }

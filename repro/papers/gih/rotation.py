@@ -26,6 +26,7 @@ from repro.papers.gih.study import (
     draw_plane,
     family,
     smaller_share,
+    started,
 )
 from repro.training.stacked import Recipe, accuracy, outputs, train_classifiers
 
@@ -340,7 +341,7 @@ def train(jobs: Sequence[Job], recipe: Recipe, place: torch.device, watch: int |
     dense = jobs[0].network.kind == DENSE
     drawn = [_points(job, place) for job in jobs]
     build = family(jobs[0].network, 2)
-    starts = [_started(build(_stream(*job.numbers, 3)), job.network).to(place) for job in jobs]
+    starts = [started(build(_stream(*job.numbers, 3)), job.network).to(place) for job in jobs]
     if not dense and place.type == "cpu":
         for start in starts:  # a quarter faster
             nn.utils.convert_conv2d_weight_memory_format(start, torch.channels_last)
@@ -424,16 +425,6 @@ def _points(job: Job, place: torch.device) -> Points:
 def _as_images(x: np.ndarray, network: Network, place: torch.device) -> Tensor:
     images = torch.from_numpy(x).float().reshape(-1, *network.image_shape).to(place)
     return images.contiguous(memory_format=torch.channels_last) if place.type == "cpu" else images
-
-
-@torch.no_grad()
-def _started(network: nn.Module, form: Network) -> nn.Module:
-    """Weights of convolutions √6 times as large where nothing normalises them."""
-    if form.kind == RESIDUAL and not form.normalised:
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d):
-                module.weight *= math.sqrt(6)
-    return network
 
 
 def _tested(network: nn.Module, points: Points) -> Row:

@@ -7,6 +7,7 @@ are arbitrary, so planes take theirs at random from a band of indices.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -103,6 +104,19 @@ def family(network: Network, outputs: int, dtype: torch.dtype = torch.float32) -
         )
 
     return UniformFamily(build)
+
+
+@torch.no_grad()
+def started(network: nn.Module, form: Network) -> nn.Module:
+    """The network with weights of convolutions √6 times as large, He's variance, where nothing normalises them.
+
+    PyTorch's start makes such nets too small an output to train at these rates.
+    """
+    if form.kind == RESIDUAL and not form.normalised:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d):
+                module.weight *= math.sqrt(6)
+    return network
 
 
 class Directions(NamedTuple):
