@@ -22,7 +22,7 @@ from repro.data import images
 from repro.device import resolve_device
 from repro.geometry.average import evolution_halves, geometry_halves
 from repro.models.architectures import UniformFamily
-from repro.papers.gih.study import DENSE, DENSE_LOGITS, RESIDUAL, RESIDUAL_LOGITS, Network, family
+from repro.papers.gih.study import DENSE, DENSE_LOGITS, RESIDUAL, RESIDUAL_LOGITS, Network, family, numbers
 from repro.training.stacked import Recipe, accuracy, train_classifiers
 
 Row = dict[str, Any]
@@ -32,6 +32,7 @@ SIDE = 8  # pixels of the theorem's images
 DECAY = 0.9  # of the eigenvalues of the theorem's S
 TOP = 16  # eigenvectors of G whose space should hold the evolution
 CHUNK = 32  # networks that share probes
+SHARED_PROBES = 8  # of networks that are not trained
 PARTS = 4  # of the networks of G
 GSG, S, G, G2, IDENTITY = "GSG", "S", "G", "G²", "I"
 CANDIDATES = (GSG, S, G, G2, IDENTITY)
@@ -71,7 +72,7 @@ def theorem_cell(
     geometry_networks: int,
     draw: int,
     samples: int = 64,
-    probes: int = 8,
+    probes: int = SHARED_PROBES,
     labelled: bool = False,
     precision: str = "float32",
     seed: int = 0,
@@ -158,8 +159,7 @@ def theorem_network(kind: str, nonlinearity: str, width: int) -> Network:
     """
     if kind not in (DENSE, RESIDUAL):
         raise ValueError(f"kind must be {DENSE} or {RESIDUAL}, got {kind!r}")
-    layers = {"channels": f"{width}-{width}", "blocks": "1-1", "strides": "2-2"}
-    return Network(kind=kind, side=SIDE, nonlinearity=nonlinearity, normalised=False, **layers)
+    return Network(kind, SIDE, 1, f"{width}-{width}", "1-1", "2-2", nonlinearity, normalised=False)
 
 
 def gaussian_data(streams: Streams, samples: int) -> Tensor:
@@ -263,15 +263,15 @@ def training_cell(
     place, streams = resolve_device(device), Streams(seed, draw)
     x, y = (each.to(place) for each in draw_images(dataset, pooling, points, streams))
     y = torch.from_numpy(streams.generator(TARGETS).integers(0, 2, points)).to(place) if labels == COIN else y
-    stages = "-".join("1" for _ in channels.split("-"))
-    form = {"channels": channels, "blocks": stages, "strides": stages.replace("1", "2")}
-    network = Network(kind, x.shape[-1], normalised=False, nonlinearity=nonlinearity, **form)
+    blocks, strides = ("-".join(each * len(numbers(channels))) for each in "12")
+    network = Network(kind, x.shape[-1], x.shape[1], channels, blocks, strides, nonlinearity, normalised=False)
     recipe = Recipe(steps, learning_rate, points, clip=CLIP, optimiser="adam")
     seen = watch_training(network, x, y, networks, recipe, probes, looks, streams)
-    average = partial(_averaged, shape=network.image_shape, probes=probes, streams=streams, place=place)
     logits = DENSE_LOGITS if kind == DENSE else RESIDUAL_LOGITS
-    measure = _geometry(network, logits, torch.float32)
-    geometry = average(measure, geometry_networks, PARTS, GEOMETRY, dtype=torch.float32)
+    geometry = _averaged(
+        _geometry(network, logits, x.dtype), geometry_networks, PARTS, GEOMETRY,
+        shape=network.image_shape, probes=SHARED_PROBES, streams=streams, place=place, dtype=x.dtype,
+    )  # fmt: skip
     return training_rows(seen, geometry, second_moment(x))
 
 
@@ -328,7 +328,7 @@ def training_rows(seen: dict[int, Look], geometry: Tensor, moment: Tensor) -> li
         trace, count = float(mean.trace()), len(look.geometries)
         own = float((look.geometries**2).sum()) / count**2  # of every network with itself
         energy = (_dot(mean, mean) - own) * count / (count - 1)
-        common = {"step": step, "geometry_energy": energy / trace**2}
+        common: Row = {"step": step, "geometry_energy": energy / trace**2}
         common |= {"accuracy": look.accuracy, "growth": trace / start}
         for name, pair in pairs.items():
             products = {"projection": _dot(mean, pair.mean(0)) / trace, "baseline_energy": _dot(pair[0], pair[1])}
@@ -337,9 +337,9 @@ def training_rows(seen: dict[int, Look], geometry: Tensor, moment: Tensor) -> li
 
 
 def draw_images(dataset: str, pooling: bool, points: int, streams: Streams) -> tuple[Tensor, Tensor]:
-    """Training images (points, channels, side, side), mean 0 and sd 1 over all pixels, and classes: shoe or bag, or not.
+    """Training images (points, channels, side, side) and classes: shoes and bags 1, clothing 0.
 
-    Grey images of 28 × 28 get a border of 2 pixels.
+    Pixels have mean 0 and standard deviation 1 over all. Grey images of 28 × 28 get a border of 2 pixels.
 
     Raises:
         ValueError: for more points than images.
@@ -376,14 +376,14 @@ def _averaged(
     place: torch.device,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Means over parts of the networks, (parts, D, D), on the CPU; every 32 networks have normal probes of their own."""
+    """Means over parts of the networks, (parts, D, D), on the CPU; each 32 networks have normal probes of their own."""
     size, each = math.prod(shape), networks // parts
     total = torch.zeros(parts, size, size, dtype=torch.float64)
     for part in range(parts):
         for first in range(0, each, CHUNK):
             count = min(CHUNK, each - first)
-            numbers = streams.generator(purpose, part, first).standard_normal((probes, *shape))
-            x = torch.from_numpy(numbers).to(place, dtype)
+            normal = streams.generator(purpose, part, first).standard_normal((probes, *shape))
+            x = torch.from_numpy(normal).to(place, dtype)
             total[part] += count * measure(x, count, streams.number(purpose, part, first, 1)).cpu()
     return total / each
 
