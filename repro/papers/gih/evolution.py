@@ -28,7 +28,6 @@ from repro.training.stacked import Recipe, accuracy, train_classifiers
 Row = dict[str, Any]
 Measure = Callable[[Tensor, int, int], Tensor]  # (probes, networks, seed) to a matrix (D, D)
 
-SIDE = 8  # pixels of the theorem's images
 DECAY = 0.9  # of the eigenvalues of the theorem's S
 TOP = 16  # eigenvectors of G whose space should hold the evolution
 CHUNK = 32  # networks that share probes
@@ -71,6 +70,7 @@ def theorem_cell(
     networks: int,
     geometry_networks: int,
     draw: int,
+    side: int = 8,
     samples: int = 64,
     probes: int = SHARED_PROBES,
     labelled: bool = False,
@@ -78,7 +78,7 @@ def theorem_cell(
     seed: int = 0,
     device: str = "auto",
 ) -> list[Row]:
-    """Evolution at the start against G S G and what else it might follow, on Gaussian data of 64 entries.
+    """Evolution at the start against G S G and what else it might follow, on Gaussian data.
 
     Rows, one per candidate (G S G, S, G, G², I): candidate; projection ⟨Δ, C⟩; evolution_energy ⟨Δ₁, Δ₂⟩;
     candidate_energy ⟨C₁, C₂⟩; and, the same in every row: inside ⟨P Δ₁ P, P Δ₂ P⟩ with P on the 16 largest
@@ -92,6 +92,7 @@ def theorem_cell(
         networks: whose evolution is averaged, an even number.
         geometry_networks: other ones, of G; a multiple of 4.
         draw: number of the draw: data, probes and networks of its own.
+        side: of the images, in pixels; the data have its square as entries.
         samples: of the data, with covariance Q diag(0.9^k) Qᵀ, Q a random rotation.
         probes: normal inputs at which 32 networks at a time are measured.
         labelled: whether label_change is measured, which doubles the cost.
@@ -104,8 +105,8 @@ def theorem_cell(
     """
     _check(networks % 2, networks, geometry_networks % PARTS, geometry_networks, samples, probes, draw, seed)
     place, dtype, streams = resolve_device(device), _dtype(precision), Streams(seed, draw)
-    network = theorem_network(kind, nonlinearity, width)
-    data = gaussian_data(streams, samples).to(place, dtype)
+    network = theorem_network(kind, nonlinearity, width, side)
+    data = gaussian_data(streams, samples, side).to(place, dtype)
 
     make = WithoutOffset(family(network, 1, dtype))
 
@@ -151,7 +152,7 @@ def candidates(geometry: Tensor, moment: Tensor) -> dict[str, Tensor]:
     }
 
 
-def theorem_network(kind: str, nonlinearity: str, width: int) -> Network:
+def theorem_network(kind: str, nonlinearity: str, width: int, side: int) -> Network:
     """The theorem's networks: two hidden layers, or two residual blocks of stride 2 that nothing normalises.
 
     Raises:
@@ -159,15 +160,15 @@ def theorem_network(kind: str, nonlinearity: str, width: int) -> Network:
     """
     if kind not in (DENSE, RESIDUAL):
         raise ValueError(f"kind must be {DENSE} or {RESIDUAL}, got {kind!r}")
-    return Network(kind, SIDE, 1, f"{width}-{width}", "1-1", "2-2", nonlinearity, normalised=False)
+    return Network(kind, side, 1, f"{width}-{width}", "1-1", "2-2", nonlinearity, normalised=False)
 
 
-def gaussian_data(streams: Streams, samples: int) -> Tensor:
-    """Samples (samples, 1, 8, 8) with covariance Q diag(0.9^k) Qᵀ, Q a random rotation, float64."""
-    generator, size = streams.generator(DATA), SIDE**2
+def gaussian_data(streams: Streams, samples: int, side: int) -> Tensor:
+    """Samples (samples, 1, side, side) with covariance Q diag(0.9^k) Qᵀ, Q a random rotation, float64."""
+    generator, size = streams.generator(DATA), side**2
     rotation = np.linalg.qr(generator.standard_normal((size, size)))[0]
     values = generator.standard_normal((samples, size)) * DECAY ** (np.arange(size) / 2)
-    return torch.from_numpy(values @ rotation.T).reshape(samples, 1, SIDE, SIDE)
+    return torch.from_numpy(values @ rotation.T).reshape(samples, 1, side, side)
 
 
 class WithoutOffset:
@@ -287,7 +288,8 @@ def watch_training(
 ) -> dict[int, Look]:
     """Train networks on all points at every step and look at them at evenly spaced steps."""
     make = family(network, 2)
-    nets = [make(streams.generator(TRAINED, number)).to(x.device) for number in range(networks)]
+    drawn = (make(streams.generator(TRAINED, number)) for number in range(networks))
+    nets = [net.to(x.device, memory_format=torch.channels_last) for net in drawn]  # type: ignore[call-overload]
     inputs = [_normal(streams.generator(PROBES, number), probes, network, x.device) for number in range(networks)]
     every = recipe.steps(len(x)) // (looks - 1)
     seen: dict[int, list[tuple[Tensor, float]]] = {step: [] for step in range(0, recipe.steps(len(x)) + 1, every)}
@@ -354,7 +356,7 @@ def draw_images(dataset: str, pooling: bool, points: int, streams: Streams) -> t
     pixels = nn.functional.avg_pool2d(pixels, 2) if pooling else pixels
     classes = torch.from_numpy(np.isin(pool.classes[chosen], SHOES_AND_BAGS).astype(np.int64))
     spread, mean = torch.std_mean(pixels.double(), correction=0)
-    return ((pixels - mean) / spread).float().contiguous(), classes
+    return ((pixels - mean) / spread).float().contiguous(memory_format=torch.channels_last), classes
 
 
 def _geometry(network: Network, logits: int, dtype: torch.dtype) -> Measure:

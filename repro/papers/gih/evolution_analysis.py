@@ -110,7 +110,8 @@ def controls(rows: pd.DataFrame) -> pd.DataFrame:
 def widest(rows: pd.DataFrame, kind: str, nonlinearity: str) -> pd.DataFrame:
     """Rows of one sort of networks at its largest width."""
     part = rows[(rows["kind"] == kind) & (rows["nonlinearity"] == nonlinearity)]
-    return part.loc[part["width"] == part["width"].max()]
+    found: pd.DataFrame = part[part["width"] == part["width"].max()]
+    return found
 
 
 def by_draw(part: pd.DataFrame, column: str) -> Array:
