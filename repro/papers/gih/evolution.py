@@ -231,7 +231,8 @@ def training_cell(
     """Average geometry during training against G S G, S and the geometry at the start, all from other networks.
 
     Shoes and bags against clothing, or coin flips, learned by full-batch Adam with cross-entropy on two logits, by
-    networks that nothing normalises. Gₜ is that of logit 0 at normal inputs, each network's own, over its trace.
+    networks that nothing normalises. Gₜ is that of logit 0 at normal inputs, each network's own. Gₜ and the baselines
+    are divided by their traces: Gₜ grows by orders of magnitude, and draws should count alike.
 
     Rows, one per look at the networks and baseline (G S G, S, G₀): step; baseline; projection ⟨Gₜ, C⟩; geometry_energy
     ⟨Gₜ, Gₜ⟩, products of different networks only; baseline_energy ⟨C₁, C₂⟩; accuracy on the training images; growth,
@@ -333,7 +334,9 @@ def training_rows(seen: dict[int, Look], geometry: Tensor, moment: Tensor) -> li
         common: Row = {"step": step, "geometry_energy": energy / trace**2}
         common |= {"accuracy": look.accuracy, "growth": trace / start}
         for name, pair in pairs.items():
-            products = {"projection": _dot(mean, pair.mean(0)) / trace, "baseline_energy": _dot(pair[0], pair[1])}
+            size = float(pair.mean(0).trace())
+            products = {"projection": _dot(mean, pair.mean(0)) / trace / size}
+            products |= {"baseline_energy": _dot(pair[0], pair[1]) / size**2}
             rows.append({"baseline": name} | common | products)
     return rows
 
