@@ -106,7 +106,14 @@ def draw_networks(make_network: MakeNetwork, numbers: Sequence[int], seed: int) 
 
 
 def stack(networks: Sequence[nn.Module]) -> Stack:
-    """Networks of one architecture as one, in the mode of the first."""
+    """Networks of one architecture as one, in the mode of the first.
+
+    Raises:
+        ValueError: for networks of another kind than the first.
+    """
+    forms = {(type(each), *((name, value.shape) for name, value in each.state_dict().items())) for each in networks}
+    if len(forms) != 1:
+        raise ValueError(f"expected networks of one kind, got {len(forms)}")
     parameters, buffers = stack_module_state(list(networks))
     return Stack(networks[0], {name: value.detach() for name, value in (parameters | buffers).items()})
 
@@ -226,22 +233,26 @@ def gradient_changes(networks: Stack, inputs: Tensor, data: Tensor, targets: Ten
 def _gradient_change(
     network: nn.Module, parameters: Parameters, logit: int, inputs: Tensor, data: Tensor, targets: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Of one network: ∇ₓf and d∇ₓf/dt = ∇ₓ(∇θ f · θ̇), the second by a derivative in θ̇ inside one in x."""
+    """Of one network: ∇ₓf and d∇ₓf/dt = ∇ₓ(∇θ f · θ̇), the second by a derivative in θ̇ inside one in x.
+
+    Buffers, such as the statistics of batch normalisation, stay as they are.
+    """
+    weights = {name: parameters[name] for name, _ in network.named_parameters()}
 
     def output(values: Parameters, x: Tensor) -> Tensor:
-        found: Tensor = functional_call(network, values, (x,))[:, logit]
+        found: Tensor = functional_call(network, {**parameters, **values}, (x,))[:, logit]
         return found
 
     def loss(values: Parameters) -> Tensor:
         return ((output(values, data) - targets) ** 2).mean() / 2
 
-    flow = {name: -slope for name, slope in torch.func.grad(loss)(parameters).items()}
+    flow = {name: -slope for name, slope in torch.func.grad(loss)(weights).items()}
 
     def rate(x: Tensor) -> Tensor:
-        slope: Tensor = jvp(lambda values: output(values, x), (parameters,), (flow,))[1]
+        slope: Tensor = jvp(lambda values: output(values, x), (weights,), (flow,))[1]
         return slope.sum()
 
-    gradient = torch.func.grad(lambda x: output(parameters, x).sum())(inputs)
+    gradient = torch.func.grad(lambda x: output(weights, x).sum())(inputs)
     return gradient, torch.func.grad(rate)(inputs)
 
 

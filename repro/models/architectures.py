@@ -97,8 +97,8 @@ class DenseNetwork(nn.Sequential):
         for inputs, outputs in pairwise(widths):
             layers += [_empty(nn.Linear, inputs, outputs), activation_module(nonlinearity)]
         super().__init__(*layers[:-1])
-        draw_uniform(self, generator)
         self.to(dtype)
+        draw_uniform(self, generator)
 
 
 class LeNet(nn.Sequential):
@@ -133,8 +133,8 @@ class LeNet(nn.Sequential):
             [_empty(nn.Linear, 120, 84), activation_module(nonlinearity), _empty(nn.Linear, 84, outputs)],
         ]
         super().__init__(*(layer for part in parts for layer in part))
-        draw_uniform(self, generator)
         self.to(dtype)
+        draw_uniform(self, generator)
 
 
 class VisionTransformer(nn.Module):
@@ -171,6 +171,7 @@ class VisionTransformer(nn.Module):
         self.patches = _empty(nn.Conv2d, channels, width, patch, patch)
         self.blocks = nn.ModuleList([AttentionBlock(width, heads, hidden) for _ in range(layers)])
         self.norm, self.readout = nn.LayerNorm(width), _empty(nn.Linear, width, outputs)
+        self.to(dtype)
         draw_uniform(self, generator)
         tokens = (side // patch) ** 2
         self.token = nn.Parameter(torch.from_numpy(generator.standard_normal((1, 1, width)) * 0.02))

@@ -94,7 +94,7 @@ class ResidualNetwork(nn.Module):
         self.readout = nn.Linear(width * side**2, classes)
         with torch.no_grad():
             if start == "torch":
-                draw_uniform(self, generator)
+                draw_uniform(self.to(dtype), generator)
             else:
                 _draw(self.modules(), generator)
         self.to(dtype)
