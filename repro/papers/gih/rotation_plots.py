@@ -247,23 +247,16 @@ def architectures(frame: pd.DataFrame) -> Figure:
         left.errorbar(part["mean"], place, xerr=bars, elinewidth=1.0, **look)
         left.plot(part["best"], place, "x", color="0.3", markersize=3.5)
         right.plot(part["share"], place, **look)
-    for name, part in frame.groupby("architecture", sort=False):
-        right.annotate(
-            f"{part['participation'].iloc[0]:.0f}",
-            (0.98, -names.index(name)),
-            xycoords=("axes fraction", "data"),
-            ha="right",
-            va="center",
-            fontsize=7,
-        )
     left.set_yticks(-np.arange(len(names)), names)
-    right.set_yticks(-np.arange(len(names)), [])
+    ratios = frame.groupby("architecture", sort=False)["participation"].first()
+    right.set_yticks(-np.arange(len(names)), [f"{ratio:.0f}" for ratio in ratios])
+    right.set_ylabel("participation ratio of $G$")
     left.axvline(0.5, **CHANCE)
     left.set(xlabel=ACCURACY, xlim=LIMITS, title="What planes of its own $G$ are worth to a net")
     right.set(
         xscale="log",
         xlabel="smaller $u^T G u$ over its mean",
-        title="their share in $G$, and its participation ratio",
+        title="and their share in $G$",
     )
     handles = [Line2D([], [], label=f"{kind} plane", **(PLANES[kind] | {"linestyle": ""})) for kind in kinds]
     handles.append(Line2D([], [], label="best along training (early stopping)", color="0.3", marker="x", linestyle=""))
