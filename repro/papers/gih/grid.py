@@ -39,16 +39,16 @@ def spectrum_grid(*, draws: int, networks: int, pictures: int, strides: str, **s
     }
 
 
-def architecture_grid(*, draws: int, strides: Sequence[int], **shared: Any) -> dict[str, list[Config]]:
+def architecture_grid(*, draws: int, totals: Sequence[int], **shared: Any) -> dict[str, list[Config]]:
     """Configurations of `architecture_cell` by name: head × total stride × normalisation, and three single changes.
 
     Args:
         draws: of G.
-        strides: two total strides, of 1, 2, 4, 8.
+        totals: two total strides, of 1, 2, 4, 8.
         shared: arguments of every cell.
     """
     cells = {}
-    for head, stride, normalised in product(HEADS, strides, (True, False)):
+    for head, stride, normalised in product(HEADS, totals, (True, False)):
         name = f"{head} head, stride {stride}, {'normalised' if normalised else 'not normalised'}"
         form = {"head": head, "strides": _stage_strides(shared, stride), "normalised": normalised}
         cells[name] = [shared | form | {"draw": draw} for draw in range(draws)]

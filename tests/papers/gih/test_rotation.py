@@ -163,7 +163,7 @@ def test_other_cells_give_a_row_a_plane():
 
 
 def test_grids_differ_where_their_names_say():
-    cells = architecture_grid(draws=3, strides=[2, 8], points=100)
+    cells = architecture_grid(draws=3, totals=[2, 8], points=100, strides="2-2-2")
     assert len(cells) == 8 and all(len(group) == 3 for group in cells.values())
     flat = cells["flat head, stride 2, not normalised"][1]
     assert flat == {"points": 100, "head": "flat", "strides": "1-2-1", "normalised": False, "draw": 1}
