@@ -348,13 +348,12 @@ def train(jobs: Sequence[Job], recipe: Recipe, place: torch.device, watch: int |
     histories: list[list[tuple[int, float]]] = [[] for _ in jobs]
     maps: list[list[list[float]]] = [[] for _ in jobs]
     together = dense or place.type == "cuda"
-    current = iter(range(len(jobs)))
-    started: list[int] = []
+    begun: list[int] = []
 
     def look(step: int, networks: list[nn.Module]) -> None:
         if step == 0 and not together:
-            started.append(next(current))
-        chosen = range(len(jobs)) if together else [started[-1]]
+            begun.append(len(begun))
+        chosen = range(len(jobs)) if together else [begun[-1]]
         for index, network in zip(chosen, networks, strict=True):
             test, labels, _ = drawn[index].test
             histories[index].append((step, accuracy(network, test, labels)))
