@@ -43,8 +43,11 @@ def start(frame: pd.DataFrame, least: float) -> Figure:
         for column, nonlinearity in enumerate(columns):
             axis = axes[row * len(columns) + column]
             part = frame[(frame["kind"] == kind) & (frame["nonlinearity"] == nonlinearity)]
-            for name, look in CANDIDATE_LOOKS.items():
-                style.with_interval(axis, part[part["candidate"] == name].sort_values("width"), "width", look)
+            spread = 0.02 * np.log(part["width"].max() / part["width"].min()) if len(part) else 0.0
+            for number, (name, look) in enumerate(CANDIDATE_LOOKS.items()):  # side by side, so that bars can be seen
+                curve = part[part["candidate"] == name].sort_values("width")
+                curve = curve.assign(place=curve["width"] * np.exp(spread * (number - 2)))
+                style.with_interval(axis, curve, "place", look)
             axis.axhline(least, **DECLARED)
             axis.axhline(0, color="0.2", linewidth=0.6)
             axis.set(title=f"{kind}, {nonlinearity}", xlabel=f"width ({SIZES[kind]})")
