@@ -67,8 +67,9 @@ def average_geometry(
 
     Example:
         >>> linear = lambda generator: _with_weight(torch.from_numpy(generator.standard_normal((1, 3))))
-        >>> average_geometry(linear, torch.zeros(1, 3, dtype=torch.float64), 2000, seed=0).round(decimals=1).diag()
-        tensor([1.0000, 1.0000, 1.0000], dtype=torch.float64)
+        >>> found = average_geometry(linear, torch.zeros(1, 3, dtype=torch.float64), 2000, seed=0)
+        >>> bool((found - torch.eye(3)).abs().max() < 0.1)
+        True
     """
     return geometry_halves(make_network, inputs, networks, seed, block=block).mean(0)
 

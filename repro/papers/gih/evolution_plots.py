@@ -43,8 +43,11 @@ def start(frame: pd.DataFrame, least: float) -> Figure:
         for column, nonlinearity in enumerate(columns):
             axis = axes[row * len(columns) + column]
             part = frame[(frame["kind"] == kind) & (frame["nonlinearity"] == nonlinearity)]
-            for name, look in CANDIDATE_LOOKS.items():
-                style.with_interval(axis, part[part["candidate"] == name].sort_values("width"), "width", look)
+            spread = 0.02 * np.log(part["width"].max() / part["width"].min()) if len(part) else 0.0
+            for number, (name, look) in enumerate(CANDIDATE_LOOKS.items()):  # side by side, so that bars can be seen
+                curve = part[part["candidate"] == name].sort_values("width")
+                curve = curve.assign(place=curve["width"] * np.exp(spread * (number - 2)))
+                style.with_interval(axis, curve, "place", look)
             axis.axhline(least, **DECLARED)
             axis.axhline(0, color="0.2", linewidth=0.6)
             axis.set(title=f"{kind}, {nonlinearity}", xlabel=f"width ({SIZES[kind]})")
@@ -92,7 +95,7 @@ def controls(frame: pd.DataFrame, reach: float) -> Figure:
         reach: the declared largest effect of the labels, drawn as lines.
     """
     figure, axes = style.panels(2, height=2.6)
-    labels = ("cosine of Δ with G S G", "added by random targets, relative to Δ")
+    labels = ("cosine of Δ with G S G", "added by targets, over |Δ|²")
     titles = ("The geometry shrinks first", "Labels leave it as it is")
     for axis, quantity, label, title in zip(axes, ("sign", "labels"), labels, titles, strict=True):
         part = frame[frame["quantity"] == quantity]
@@ -104,10 +107,11 @@ def controls(frame: pd.DataFrame, reach: float) -> Figure:
         axis.axhline(0, color="0.2", linewidth=0.6)
         axis.set(ylabel=label, title=title, xlim=(-0.6, len(names) - 0.4))
         axis.set_xticks(np.arange(len(names)), names)
-    axes[0].set_ylim(-1.1, 0.25)
     for end in (-reach, reach):
         axes[1].axhline(end, **DECLARED)
-    axes[1].set_ylim(-1.6 * reach, 1.6 * reach)
+    for axis, quantity, least in zip(axes, ("sign", "labels"), (0.1, 1.6 * reach), strict=True):
+        low, high = style.extent(frame[frame["quantity"] == quantity], least=-np.inf)
+        axis.set_ylim(min(1.05 * low, -least), max(1.05 * high, least))
     handles = [Line2D([], [], label=kind, **look | {"linestyle": "none"}) for kind, look in KIND_LOOKS.items()]
     handles.append(Line2D([], [], label=f"declared: within {reach:g}", **DECLARED))
     style.legend_below(figure, handles, _meaning(frame), 3)
