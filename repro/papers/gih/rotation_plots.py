@@ -152,7 +152,7 @@ def shares(frame: pd.DataFrame) -> Figure:
         axis.plot(part["share"], part["test"], look["marker"], color=look["color"], label=str(kind), fillstyle="none")
     axis.axvline(1, **CHANCE)
     axis.set(xscale="log", xlabel="smaller $u^T G u$ of the plane over its mean", ylabel=ACCURACY, ylim=LIMITS)
-    axis.set_title("Bottom planes break the order")
+    axis.set_title("Every plane of every draw")
     handles = [
         Line2D([], [], label=kind, fillstyle="none", **(PLANES[kind] | {"linestyle": ""}))
         for kind in dict.fromkeys(frame["plane"])
