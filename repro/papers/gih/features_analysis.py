@@ -81,9 +81,14 @@ def cues(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def choices(rows: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy of each choice: experiment, choice, count, mean, lower, upper, draws, variance, classes."""
+    """Accuracy of each choice: experiment, choice, count, mean, lower, upper, draws, variance, classes.
+
+    Numbers of images differ a little from draw to draw where each class is halved: theirs is the least.
+    """
+    least = rows.groupby(["experiment", "choice"])["count"].transform("min")
+    counted = rows.assign(count=rows["count"].where(rows["experiment"] == "removal", least))
     found = []
-    for (experiment, choice, count), part in rows.groupby(["experiment", "choice", "count"], sort=False):
+    for (experiment, choice, count), part in counted.groupby(["experiment", "choice", "count"], sort=False):
         fixed = {"experiment": experiment, "choice": choice, "count": count}
         beside = {name: part[name].mean() for name in ("variance", "classes")}
         found.append(stats.mean(part["test"].to_numpy(float)).frame("draws", **fixed, **beside))

@@ -125,3 +125,6 @@ def test_judged_numbers_of_images():
     estimate, values, _ = analysis.pruning_gain(rows)
     assert estimate.value == pytest.approx(-0.1) and values["within_gain"] == pytest.approx(-0.02)
     assert analysis.choices(rows)["mean"].iloc[0] == pytest.approx(0.855)
+    uneven = rows.assign(count=rows["count"] - (rows["choice"] == "within") * rows["draw"])
+    table = analysis.choices(uneven).set_index("choice")
+    assert table.loc["within", "draws"] == 2 and table.loc["within", "count"] == 19
