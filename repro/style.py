@@ -109,8 +109,12 @@ def plain_log_ticks(axis: Axes, low: float, high: float) -> None:
 
 def with_interval(axis: Axes, curve: pd.DataFrame, position: str, look: Mapping[str, Any]) -> None:
     """A line through column mean with bars from lower to upper, over column `position`."""
-    bars = np.abs(curve[["lower", "upper"]].to_numpy(float).T - curve["mean"].to_numpy(float))
-    axis.errorbar(curve[position], curve["mean"], yerr=bars, elinewidth=1.0, **look)
+    axis.errorbar(curve[position], curve["mean"], yerr=reach(curve), elinewidth=1.0, **look)
+
+
+def reach(frame: pd.DataFrame) -> np.ndarray:
+    """How far the intervals of a table reach below and above the means, (2, rows): rounding leaves none negative."""
+    return np.asarray(np.abs(frame[["lower", "upper"]].to_numpy(float).T - frame["mean"].to_numpy(float)))
 
 
 def interval_meaning(frame: pd.DataFrame, marks: str = "bars", units: str = "seeds") -> str:

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from repro import style
 from repro.papers.gih.evolution import G0, G2, GSG, IDENTITY, LABELS, G, S
 from repro.papers.gih.evolution_analysis import KINDS, NAMES
+from repro.papers.gih.looks import CRITERION
 
 Look = dict[str, Any]
 
@@ -26,7 +27,6 @@ BASELINE_LOOKS = {GSG: CANDIDATE_LOOKS[GSG], S: CANDIDATE_LOOKS[S], G0: style.LO
 KIND_LOOKS = dict(zip(KINDS, style.LOOKS, strict=False))
 SHOWN = {GSG: "G S G"}
 SIZES = {"dense": "units", "residual": "channels"}
-DECLARED: Look = {"color": "0.2", "linewidth": 0.9, "linestyle": (0, (6, 2))}
 
 
 @style.draws("kind", "nonlinearity", "width", "candidate", "mean", "lower", "upper", "draws")
@@ -48,14 +48,14 @@ def start(frame: pd.DataFrame, least: float) -> Figure:
                 curve = part[part["candidate"] == name].sort_values("width")
                 curve = curve.assign(place=curve["width"] * np.exp(spread * (number - 2)))
                 style.with_interval(axis, curve, "place", look)
-            axis.axhline(least, **DECLARED)
+            axis.axhline(least, **CRITERION)
             axis.axhline(0, color="0.2", linewidth=0.6)
             axis.set(title=f"{kind}, {nonlinearity}", xlabel=f"width ({SIZES[kind]})")
             _log_widths(axis, part["width"])
             if column == 0:
                 axis.set_ylabel("cosine of −Δ")
     handles = [Line2D([], [], label=SHOWN.get(name, name), **look) for name, look in CANDIDATE_LOOKS.items()]
-    handles.append(Line2D([], [], label=f"declared for G S G: above {least:g}", **DECLARED))
+    handles.append(Line2D([], [], label=f"declared for G S G: above {least:g}", **CRITERION))
     style.legend_below(figure, handles, _meaning(frame), 6)
     return figure
 
@@ -108,12 +108,12 @@ def controls(frame: pd.DataFrame, reach: float) -> Figure:
         axis.set(ylabel=label, title=title, xlim=(-0.6, len(names) - 0.4))
         axis.set_xticks(np.arange(len(names)), names)
     for end in (-reach, reach):
-        axes[1].axhline(end, **DECLARED)
+        axes[1].axhline(end, **CRITERION)
     for axis, quantity, least in zip(axes, ("sign", "labels"), (0.1, 1.6 * reach), strict=True):
         low, high = style.extent(frame[frame["quantity"] == quantity], least=-np.inf)
         axis.set_ylim(min(1.05 * low, -least), max(1.05 * high, least))
     handles = [Line2D([], [], label=kind, **look | {"linestyle": "none"}) for kind, look in KIND_LOOKS.items()]
-    handles.append(Line2D([], [], label=f"declared: within {reach:g}", **DECLARED))
+    handles.append(Line2D([], [], label=f"declared: within {reach:g}", **CRITERION))
     style.legend_below(figure, handles, _meaning(frame), 3)
     return figure
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from repro.data import images
 from repro.data.synthetic import circles
 from repro.device import resolve_device
-from repro.papers.gih.study import DENSE, RESIDUAL, TOP, Network, band, draw_directions, family
+from repro.papers.gih.study import DENSE, RESIDUAL, TOP, Network, as_images, band, draw_directions, family, stream
 from repro.training.stacked import Recipe, accuracy, train_classifiers
 
 Row = dict[str, Any]
@@ -84,7 +84,7 @@ def index_cell(
     size = residual.inputs
     jobs, rows = [], []
     for number, where in enumerate(places):
-        generator = _stream(seed, draw, 2, number)
+        generator = stream(seed, draw, 2, number)
         index = int(np.clip(round(where * (size - 1)) + generator.integers(-1, 2), 0, size - 1))
         parts = [_feature(directions.vectors[:, index], label, count, generator) for count in (points, test_points)]
         jobs.append([_labelled(x, y, network, place) for x, y in parts])
@@ -133,14 +133,14 @@ def simplicity_cell(
     residual = Network(side=side, channels=channels, blocks=blocks, strides=strides)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
     directions = draw_directions(residual, networks, seed, draw, device=place)
-    chosen = _stream(seed, draw, 4).choice(band(residual.inputs, TOP), 2, replace=False)
+    chosen = stream(seed, draw, 4).choice(band(residual.inputs, TOP), 2, replace=False)
     plane = directions.vectors[:, chosen]
     free = np.setdiff1d(np.arange(residual.inputs), chosen)
     jobs, rows, tests = [], [], []
     for number, where in enumerate(places):
         index = int(free[np.abs(free - where * (residual.inputs - 1)).argmin()])
         cue = directions.vectors[:, index]
-        generator = _stream(seed, draw, 5, number)
+        generator = stream(seed, draw, 5, number)
         parts = [
             circles(count, plane, OUTER, INNER, generator, cue=cue, cue_size=cue_size)
             for count in (points, test_points)
@@ -207,12 +207,12 @@ def images_cell(
     train, test = (load_images(dataset, split, side) for split in ("train", "test"))
     network = Network(RESIDUAL, side, train[0].shape[1], channels, blocks, strides)
     directions = draw_directions(network, networks, seed, draw, device=place)
-    chosen = np.sort(_stream(seed, draw, 7).permutation(len(train[1]))[: round(TRAIN_SHARE * len(train[1]))])
+    chosen = np.sort(stream(seed, draw, 7).permutation(len(train[1]))[: round(TRAIN_SHARE * len(train[1]))])
     flat, classes = train[0][chosen].reshape(len(chosen), -1), train[1][chosen]
     fresh = test[0].reshape(len(test[1]), -1)
     geometry = directions.halves.mean(0).numpy()
     removed = {("none", 0): np.zeros((network.inputs, 0))} | {
-        (choice, count): directions_to_remove(flat, geometry, count, choice, _stream(seed, draw, 8, count))
+        (choice, count): directions_to_remove(flat, geometry, count, choice, stream(seed, draw, 8, count))
         for count in counts
         for choice in ("geometry", "random")
     }
@@ -224,7 +224,7 @@ def images_cell(
         row = {"experiment": "removal", "choice": choice, "count": count, "test": accuracy(net, *job[1])}
         rows.append(row | {"variance": float(((flat @ basis) ** 2).sum() / (flat**2).sum()), "classes": 1.0})
     held_out = _labelled(fresh, test[1], network, place)
-    for choice, kept in pruned(flat, classes, geometry, _stream(seed, draw, 10)).items():
+    for choice, kept in pruned(flat, classes, geometry, stream(seed, draw, 10)).items():
         job = [_labelled(flat[kept], classes[kept], network, place), held_out]
         recipe = Recipe(prune_epochs, weight_decay=weight_decay)
         (net,) = _trained(network, [job], recipe, (seed, draw, 11), place, classes=10)
@@ -320,21 +320,18 @@ def _trained(
 ) -> list[nn.Module]:
     """A net for the training points of each job; on CUDA, and where they are dense, all at once."""
     build = family(network, classes)
-    starts = [build(_stream(*numbers, 0, job)).to(place) for job in range(len(jobs))]
+    starts = [build(stream(*numbers, 0, job)).to(place) for job in range(len(jobs))]
     if network.kind != DENSE and place.type == "cpu":
         for start in starts:  # a quarter faster
             nn.utils.convert_conv2d_weight_memory_format(start, torch.channels_last)
-    order = [_stream(*numbers, 1, job) for job in range(len(jobs))]
+    order = [stream(*numbers, 1, job) for job in range(len(jobs))]
     inputs, labels = ([train[part] for train, _ in jobs] for part in (0, 1))
     together = network.kind == DENSE or place.type == "cuda"
     return train_classifiers(starts, inputs, labels, order, recipe, together=together)
 
 
 def _labelled(x: Array, classes: Array, network: Network, place: torch.device) -> Labelled:
-    inputs = torch.from_numpy(x).float().reshape(-1, *network.image_shape).to(place)
-    if place.type == "cpu":
-        inputs = inputs.contiguous(memory_format=torch.channels_last)
-    return Labelled(inputs, torch.from_numpy(np.asarray(classes, np.int64)).to(place))
+    return Labelled(as_images(x, network, place), torch.from_numpy(np.asarray(classes, np.int64)).to(place))
 
 
 def _shaped(pixels: Array, side: int) -> Array:
@@ -345,7 +342,3 @@ def _shaped(pixels: Array, side: int) -> Array:
     found = np.pad(found, ((0, 0), (0, 0), (edge, edge), (edge, edge)))
     block = PADDED // side
     return np.asarray(found.reshape(*found.shape[:2], side, block, side, block).mean(axis=(3, 5)))
-
-
-def _stream(*numbers: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(numbers))

@@ -94,8 +94,9 @@ def choices(frame: pd.DataFrame) -> Figure:
     left.set(xlabel="directions removed", ylabel="test accuracy", title="removal", xlim=(-0.5, len(counts) - 0.5))
     pruning = pruning.set_index("choice").loc[[choice for choice in KEPT if choice in set(pruning["choice"])]]
     place = -np.arange(len(pruning))
-    bars = np.abs(pruning[["lower", "upper"]].to_numpy(float).T - pruning["mean"].to_numpy(float))
-    right.errorbar(pruning["mean"], place, xerr=bars, color=style.BLUE, marker="o", linestyle="", elinewidth=1.0)
+    right.errorbar(
+        pruning["mean"], place, xerr=style.reach(pruning), color=style.BLUE, marker="o", linestyle="", elinewidth=1.0
+    )
     right.set_yticks(place, [KEPT[str(choice)] for choice in pruning.index])
     right.set(xlabel="test accuracy", title="pruning", ylim=(-len(pruning) + 0.5, 0.5))
     handles = [

@@ -95,8 +95,7 @@ def invariance_cell(
         starts = [started(start, network) for start in starts]
     recipe = Recipe(epochs, learning_rate, optimiser=optimiser, clip=5.0)
     probe = torch.from_numpy(looks).float().to(place)
-    found = _geometries(starts, inputs, labels, streams, recipe, probe, intervals, together=kind == DENSE)
-    geometries, fitted = found
+    geometries, fitted = _geometries(starts, inputs, labels, streams, recipe, probe, intervals, together=kind == DENSE)
     return [
         {
             "interval": index + 1,

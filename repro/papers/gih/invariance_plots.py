@@ -51,8 +51,9 @@ def ratios(frame: pd.DataFrame) -> Figure:
     """
     figure, (axis,) = style.panels(1, width=style.COLUMN + 1.6, height=0.3 * len(frame) + 1.5)
     place = -np.arange(len(frame))
-    bars = np.abs(frame[["lower", "upper"]].to_numpy(float).T - frame["mean"].to_numpy(float))
-    axis.errorbar(frame["mean"], place, xerr=bars, color=style.BLUE, marker="o", linestyle="", elinewidth=1.0)
+    axis.errorbar(
+        frame["mean"], place, xerr=style.reach(frame), color=style.BLUE, marker="o", linestyle="", elinewidth=1.0
+    )
     shown = frame["corrected"].where(frame["corrected"] > 0)
     axis.plot(shown, place, **SAME)
     axis.axvline(1.0, **CHANCE)

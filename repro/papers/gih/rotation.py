@@ -16,17 +16,20 @@ from torch import Tensor, nn
 
 from repro.data.synthetic import circles
 from repro.device import resolve_device
+from repro.geometry.average import participation_ratio
 from repro.papers.gih.study import (
     DENSE,
     RANDOM,
     RESIDUAL,
     TOP,
     Network,
+    as_images,
     draw_directions,
     draw_plane,
     family,
     smaller_share,
     started,
+    stream,
 )
 from repro.training.stacked import Recipe, accuracy, outputs, train_classifiers
 
@@ -34,12 +37,6 @@ Row = dict[str, Any]
 
 ARC = math.radians(15)  # half the width of an arc about u₁ or u₂
 PASSED = 0.95  # test accuracy at which a plane counts as learned
-VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {},
-    "no skips": {"skips": False},
-    "ReLU": {"nonlinearity": "relu"},
-    "weight decay": {"weight_decay": 5e-3},
-}
 
 
 class Task(NamedTuple):
@@ -49,7 +46,6 @@ class Task(NamedTuple):
     inner: float
     points: int
     test_points: int
-    noise: float = 1.0
 
 
 class Trained(NamedTuple):
@@ -113,7 +109,7 @@ def planes_cell(
     directions = draw_directions(residual, networks, seed, draw, device=place)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
     task = Task(outer, inner, points, test_points)
-    planes = {name: draw_plane(directions, name, _stream(seed, draw, 2, number)) for number, name in enumerate(kinds)}
+    planes = {name: draw_plane(directions, name, stream(seed, draw, 2, number)) for number, name in enumerate(kinds)}
     jobs = [
         Job(network, planes[name], task, (seed, draw, number, net))
         for number, name in enumerate(kinds)
@@ -169,7 +165,7 @@ def threshold_cell(
     directions = draw_directions(network, networks, seed, draw, device=place)
     rows: list[Row] = []
     for number, name in enumerate(kinds):
-        plane = draw_plane(directions, name, _stream(seed, draw, 2, number))
+        plane = draw_plane(directions, name, stream(seed, draw, 2, number))
         tried: list[Row] = []
         low, high = 0, len(sizes)  # the threshold is among sizes[low:], and sizes[high] passes if there is one
         while low < high:
@@ -213,8 +209,8 @@ def angle_cell(
     residual = Network(side=side, channels=channels, blocks=blocks, strides=strides)
     directions = draw_directions(residual, networks, seed, draw, device=place)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
-    start = draw_plane(directions, TOP, _stream(seed, draw, 2, 0))
-    planes = [turned(start, draw_plane(directions, RANDOM, _stream(seed, draw, 2, 1)), angle) for angle in angles]
+    start = draw_plane(directions, TOP, stream(seed, draw, 2, 0))
+    planes = [turned(start, draw_plane(directions, RANDOM, stream(seed, draw, 2, 1)), angle) for angle in angles]
     task = Task(outer, inner, points, test_points)
     jobs = [Job(network, plane, task, (seed, draw, number, 0)) for number, plane in enumerate(planes)]
     return [
@@ -270,10 +266,9 @@ def architecture_cell(
     directions = draw_directions(network, networks, seed, draw, device=place)
     task = Task(outer, inner, points, test_points)
     recipe = Recipe(epochs, weight_decay=weight_decay)
-    planes = [draw_plane(directions, name, _stream(seed, draw, 2, number)) for number, name in enumerate(kinds)]
+    planes = [draw_plane(directions, name, stream(seed, draw, 2, number)) for number, name in enumerate(kinds)]
     jobs = [Job(network, plane, task, (seed, draw, number, 0)) for number, plane in enumerate(planes)]
-    first, second = directions.halves
-    participation = float(first.trace() * second.trace() / (first * second).sum())
+    participation = participation_ratio(*directions.halves)
     rows = []
     for name, plane, found in zip(kinds, planes, train(jobs, recipe, place, watch=0), strict=True):
         row = {"plane": name, "share": smaller_share(directions, plane), "participation": participation}
@@ -314,7 +309,7 @@ def radius_cell(
     jobs = []
     for name, radius in named:
         number = kinds.index(name)
-        plane = draw_plane(directions, name, _stream(seed, draw, 2, number))
+        plane = draw_plane(directions, name, stream(seed, draw, 2, number))
         jobs.append(Job(network, plane, Task(radius, inner, points, test_points), (seed, draw, number, 0)))
     found = train(jobs, Recipe(epochs), place)
     return [{"plane": name, "radius": radius} | each.row for (name, radius), each in zip(named, found, strict=True)]
@@ -341,7 +336,7 @@ def train(jobs: Sequence[Job], recipe: Recipe, place: torch.device, watch: int |
     dense = jobs[0].network.kind == DENSE
     drawn = [_points(job, place) for job in jobs]
     build = family(jobs[0].network, 2)
-    starts = [started(build(_stream(*job.numbers, 3)), job.network).to(place) for job in jobs]
+    starts = [started(build(stream(*job.numbers, 3)), job.network).to(place) for job in jobs]
     if not dense and place.type == "cpu":
         for start in starts:  # a quarter faster
             nn.utils.convert_conv2d_weight_memory_format(start, torch.channels_last)
@@ -361,7 +356,7 @@ def train(jobs: Sequence[Job], recipe: Recipe, place: torch.device, watch: int |
                 job = jobs[index]
                 maps[index].append(decision_map(network, job.network, job.plane, watch, job.task.outer, place))
 
-    order = [_stream(*job.numbers, 4) for job in jobs]
+    order = [stream(*job.numbers, 4) for job in jobs]
     trained = train_classifiers(
         starts,
         [each.train[0] for each in drawn],
@@ -392,7 +387,7 @@ def decision_map(
     line = np.linspace(-1.3 * outer, 1.3 * outer, side)
     second, first = np.meshgrid(line, line, indexing="ij")
     grid = np.column_stack([first.ravel(), second.ravel()]) @ plane.T
-    logits = outputs(network, _as_images(grid, form, place)).double().cpu()
+    logits = outputs(network, as_images(grid, form, place)).double().cpu()
     difference: list[float] = (logits[:, 1] - logits[:, 0]).tolist()
     return difference
 
@@ -415,15 +410,10 @@ def _points(job: Job, place: torch.device) -> Points:
     task = job.task
     parts = []
     for purpose, count in ((5, task.points), (6, task.test_points)):
-        generator = _stream(*job.numbers, purpose)
-        x, classes, angle = circles(count, job.plane, task.outer, task.inner, generator, noise=task.noise)
-        parts.append((_as_images(x, job.network, place), torch.from_numpy(classes).to(place), angle))
+        generator = stream(*job.numbers, purpose)
+        x, classes, angle = circles(count, job.plane, task.outer, task.inner, generator)
+        parts.append((as_images(x, job.network, place), torch.from_numpy(classes).to(place), angle))
     return Points(*parts)
-
-
-def _as_images(x: np.ndarray, network: Network, place: torch.device) -> Tensor:
-    images = torch.from_numpy(x).float().reshape(-1, *network.image_shape).to(place)
-    return images.contiguous(memory_format=torch.channels_last) if place.type == "cpu" else images
 
 
 def _tested(network: nn.Module, points: Points) -> Row:
@@ -443,7 +433,3 @@ def _watched(history: list[tuple[int, float]], maps: list[list[float]]) -> Row:
     if not maps:
         return {}
     return {"steps": [step for step, _ in history], "history": [value for _, value in history], "maps": maps}
-
-
-def _stream(*numbers: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(numbers))

@@ -242,9 +242,8 @@ def architectures(frame: pd.DataFrame) -> Figure:
         place = -np.array([names.index(name) for name in part["architecture"]], float) - 0.2 * (
             shift - (len(kinds) - 1) / 2
         )
-        bars = np.abs(part[["lower", "upper"]].to_numpy(float).T - part["mean"].to_numpy(float))
         look = PLANES[kind] | {"linestyle": ""}
-        left.errorbar(part["mean"], place, xerr=bars, elinewidth=1.0, **look)
+        left.errorbar(part["mean"], place, xerr=style.reach(part), elinewidth=1.0, **look)
         left.plot(part["best"], place, "x", color="0.3", markersize=3.5)
         right.plot(part["share"], place, **look)
     left.set_yticks(-np.arange(len(names)), names)

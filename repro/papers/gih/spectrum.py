@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from repro.device import resolve_device
 from repro.geometry.average import fourier_energy, geometry_halves, participation_ratio, share_counts
-from repro.papers.gih.study import Network, draw_directions, family
+from repro.papers.gih.study import Network, draw_directions, family, numbers
 
 Row = dict[str, Any]
 
@@ -138,4 +139,4 @@ def total_stride(strides: str) -> int:
         >>> total_stride("2-2-2")
         8
     """
-    return int(np.prod([int(part) for part in strides.split("-")]))
+    return math.prod(numbers(strides))

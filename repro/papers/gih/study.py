@@ -192,3 +192,14 @@ def smaller_share(directions: Directions, plane: np.ndarray) -> float:
     geometry = directions.halves.mean(0).numpy()
     inside = np.linalg.eigvalsh(plane.T @ geometry @ plane)[0]
     return float(inside * len(geometry) / np.trace(geometry))
+
+
+def as_images(x: np.ndarray, network: Network, place: torch.device) -> Tensor:
+    """Points (points, D) as images in single precision; channels last on the CPU, where residual nets learn faster."""
+    images = torch.from_numpy(x).float().reshape(-1, *network.image_shape).to(place)
+    return images.contiguous(memory_format=torch.channels_last) if place.type == "cpu" else images
+
+
+def stream(*numbers: int) -> np.random.Generator:
+    """The random numbers that belong to a seed, a draw and a purpose."""
+    return np.random.default_rng(np.random.SeedSequence(numbers))
