@@ -6,6 +6,7 @@ of the residual net's G for every architecture but where an experiment says othe
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -37,6 +38,8 @@ Row = dict[str, Any]
 
 ARC = math.radians(15)  # half the width of an arc about u₁ or u₂
 PASSED = 0.95  # test accuracy at which a plane counts as learned
+
+_directions = functools.lru_cache(maxsize=8)(draw_directions)  # most experiments share the draws of one network
 
 
 class Task(NamedTuple):
@@ -106,7 +109,7 @@ def planes_cell(
     """
     place = resolve_device(device)
     residual = Network(side=side, channels=channels, blocks=blocks, strides=strides)
-    directions = draw_directions(residual, networks, seed, draw, device=place)
+    directions = _directions(residual, networks, seed, draw, device=place)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
     task = Task(outer, inner, points, test_points)
     planes = {name: draw_plane(directions, name, stream(seed, draw, 2, number)) for number, name in enumerate(kinds)}
@@ -162,7 +165,7 @@ def threshold_cell(
         raise ValueError(f"expected sizes that increase, got {sizes}")
     place = resolve_device(device)
     network = Network(side=side, channels=channels, blocks=blocks, strides=strides)
-    directions = draw_directions(network, networks, seed, draw, device=place)
+    directions = _directions(network, networks, seed, draw, device=place)
     rows: list[Row] = []
     for number, name in enumerate(kinds):
         plane = draw_plane(directions, name, stream(seed, draw, 2, number))
@@ -207,7 +210,7 @@ def angle_cell(
     """
     place = resolve_device(device)
     residual = Network(side=side, channels=channels, blocks=blocks, strides=strides)
-    directions = draw_directions(residual, networks, seed, draw, device=place)
+    directions = _directions(residual, networks, seed, draw, device=place)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
     start = draw_plane(directions, TOP, stream(seed, draw, 2, 0))
     planes = [turned(start, draw_plane(directions, RANDOM, stream(seed, draw, 2, 1)), angle) for angle in angles]
@@ -263,7 +266,7 @@ def architecture_cell(
     """
     place = resolve_device(device)
     network = Network(RESIDUAL, side, 1, channels, blocks, strides, nonlinearity, normalised, skips, head)
-    directions = draw_directions(network, networks, seed, draw, device=place)
+    directions = _directions(network, networks, seed, draw, device=place)
     task = Task(outer, inner, points, test_points)
     recipe = Recipe(epochs, weight_decay=weight_decay)
     planes = [draw_plane(directions, name, stream(seed, draw, 2, number)) for number, name in enumerate(kinds)]
@@ -303,7 +306,7 @@ def radius_cell(
     """
     place = resolve_device(device)
     residual = Network(side=side, channels=channels, blocks=blocks, strides=strides)
-    directions = draw_directions(residual, networks, seed, draw, device=place)
+    directions = _directions(residual, networks, seed, draw, device=place)
     network = residual if kind == RESIDUAL else Network(kind=DENSE, side=side, channels=dense_channels)
     named = [(name, radius) for name in kinds for radius in radii]
     jobs = []

@@ -13,6 +13,7 @@ from repro.stats import estimate as stats
 Array = npt.NDArray[np.float64]
 
 FITTED = 0.99  # train accuracy below which the difference between planes is not judged
+FILM_LOOKS = 5  # at a net along training
 JUDGED = ("top", "mixed", "middle", "random", "bottom")  # kinds of planes of the claim on dense nets
 
 
@@ -166,14 +167,16 @@ def maps(rows: pd.DataFrame, kinds: Sequence[str], draws: int, side: int, outer:
 
 
 def film(rows: pd.DataFrame, side: int, outer: float) -> pd.DataFrame:
-    """Decision maps along training of the first draw: plane, step, test, u1, u2, logit."""
+    """Decision maps of the first draw at a few steps of training: plane, step, test, u1, u2, logit."""
     line = np.linspace(-1.3 * outer, 1.3 * outer, side)
     second, first = np.meshgrid(line, line, indexing="ij")
     tables = []
     for _, row in rows[(rows["draw"] == rows["draw"].min()) & (rows["net"] == 0)].iterrows():
-        for step, test, logit in zip(row["steps"], row["history"], row["maps"], strict=True):
-            columns = {"u1": first.ravel(), "u2": second.ravel(), "logit": logit}
-            tables.append(pd.DataFrame({"plane": row["plane"], "step": step, "test": test} | columns))
+        last = len(row["steps"]) - 1
+        for look in np.unique(np.linspace(0, last, FILM_LOOKS).round().astype(int)):
+            columns = {"u1": first.ravel(), "u2": second.ravel(), "logit": row["maps"][look]}
+            shared = {"plane": row["plane"], "step": row["steps"][look], "test": row["history"][look]}
+            tables.append(pd.DataFrame(shared | columns))
     return pd.concat(tables, ignore_index=True)
 
 

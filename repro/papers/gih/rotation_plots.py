@@ -91,8 +91,7 @@ def film(frame: pd.DataFrame, outer: float, inner: float) -> Figure:
         outer, inner: radii of the rings.
     """
     kinds = list(dict.fromkeys(frame["plane"]))
-    steps = np.sort(frame["step"].unique())
-    shown = steps[np.unique(np.linspace(0, len(steps) - 1, 5).round().astype(int))]
+    shown = np.sort(frame["step"].unique())
     figure, axes = style.panels(len(shown), rows=len(kinds), height=1.55 * len(kinds))
     reach = (-1.3 * outer, 1.3 * outer)
     for position, axis in enumerate(axes):
