@@ -11,6 +11,7 @@ from repro.stats import estimate as stats
 
 Array = npt.NDArray[np.float64]
 
+MATCHED = 0.01  # largest difference of two shares of variance that count as equal
 TOP_PLACES, BOTTOM_PLACES = 0.05, 0.9  # cues up to here are along top, from here along bottom eigenvectors
 
 
@@ -33,7 +34,10 @@ def reliance_difference(rows: pd.DataFrame) -> stats.Finding:
 
 
 def removal_cost(rows: pd.DataFrame, count: int) -> stats.Finding:
-    """Accuracy without random directions less that without the first of G S G, as many of equal variance."""
+    """Accuracy without random directions less that without the first of G S G, as many of equal variance.
+
+    Withheld where no random directions of equal variance were found in a draw.
+    """
     part = rows[(rows["experiment"] == "removal") & (rows["count"] == count)]
     tests = part.pivot(index="draw", columns="choice", values="test")
     variance = part.groupby("choice")["variance"].mean()
@@ -45,7 +49,10 @@ def removal_cost(rows: pd.DataFrame, count: int) -> stats.Finding:
         "variance_geometry": float(variance["geometry"]),
         "variance_random": float(variance["random"]),
     }
-    return stats.Finding(stats.mean((tests["random"] - tests["geometry"]).to_numpy(float)), values)
+    shares = part.pivot(index="draw", columns="choice", values="variance")
+    apart = int(((shares["random"] - shares["geometry"]).abs() > MATCHED).sum())
+    reason = f"in {apart} of {len(shares)} draws random directions do not hold as much variance" if apart else ""
+    return stats.Finding(stats.mean((tests["random"] - tests["geometry"]).to_numpy(float)), values, reason)
 
 
 def pruning_gain(rows: pd.DataFrame) -> stats.Finding:

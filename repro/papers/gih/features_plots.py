@@ -15,6 +15,7 @@ QUANTITIES: dict[str, tuple[str, dict[str, Any]]] = {
     "linear": ("accuracy by the cue alone", style.LOOKS[1]),
     "circle": ("accuracy by the circle alone", style.LOOKS[2]),
 }
+INTERVAL = "bars: 95 % interval over draws"
 CHOICES: dict[str, dict[str, Any]] = {
     "geometry": {"color": style.BLUE, "marker": "o"},
     "random": {"color": style.ORANGE, "marker": "s"},
@@ -43,9 +44,12 @@ def along_index(frame: pd.DataFrame) -> Figure:
         axis.axhline(0.5, **CHANCE)
         axis.set(title=f"{label} label", xlabel="place of the eigenvector", ylim=(0.45, 1.02))
     axes[0].set_ylabel("test accuracy")
-    handles = [Line2D([], [], label=network, **NETWORKS[network]) for network in dict.fromkeys(frame["network"])]
+    handles = [
+        Line2D([], [], label=_counted(str(network), part), **NETWORKS[str(network)])
+        for network, part in frame.groupby("network", sort=False)
+    ]
     handles.append(Line2D([], [], label="chance", **CHANCE))
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "draws"))
+    style.legend_below(figure, handles, INTERVAL)
     return figure
 
 
@@ -58,16 +62,19 @@ def cues(frame: pd.DataFrame) -> Figure:
     """
     networks = list(dict.fromkeys(frame["network"]))
     figure, axes = style.panels(len(networks), height=2.9, sharey=True)
+    places = np.sort(frame["place"].unique())
     for axis, network in zip(axes, networks, strict=True):
-        for quantity, (_, look) in QUANTITIES.items():
-            part = frame[(frame["network"] == network) & (frame["quantity"] == quantity)]
-            style.with_interval(axis, part, "place", look)
+        own = frame[frame["network"] == network]
+        for shift, (quantity, (_, look)) in zip((-0.14, 0.0, 0.14), QUANTITIES.items(), strict=True):
+            part = own[own["quantity"] == quantity]  # beside each other, or lines at 1 would hide one another
+            style.with_interval(axis, part.assign(spot=np.searchsorted(places, part["place"]) + shift), "spot", look)
         axis.axhline(0.5, **CHANCE)
-        axis.set(title=f"{network} net", xlabel="place of the cue's eigenvector", ylim=(-0.02, 1.03))
+        axis.set(title=_counted(network, own), xlabel="place of the cue's eigenvector", ylim=(-0.02, 1.03))
+        axis.set_xticks(range(len(places)), [f"{place:g}" for place in places])
     axes[0].set_ylabel("share of test points")
     handles = [Line2D([], [], label=label, **look) for label, look in QUANTITIES.values()]
     handles.append(Line2D([], [], label="chance", **CHANCE))
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "draws"), 2)
+    style.legend_below(figure, handles, INTERVAL, 2)
     return figure
 
 
@@ -106,3 +113,8 @@ def choices(frame: pd.DataFrame) -> Figure:
     ]
     style.legend_below(figure, handles, style.interval_meaning(frame, "bars and band", "draws"))
     return figure
+
+
+def _counted(network: str, frame: pd.DataFrame) -> str:
+    """Name of a network with its number of draws, which differs from one to the other."""
+    return f"{network} net, n = {frame['draws'].max()}"

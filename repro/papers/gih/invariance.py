@@ -31,6 +31,7 @@ def invariance_cell(
     optimiser: Literal["sgd", "adam"],
     learning_rate: float,
     epochs: int,
+    clip: float = 0.5,
     foreign: bool = False,
     points: int = 256,
     nets: int = 8,
@@ -59,6 +60,7 @@ def invariance_cell(
         optimiser: under "sgd", residual nets start from convolutions √6 times as large, since they do not train else.
         learning_rate: of the optimiser; see `Recipe`.
         epochs: passes over the points.
+        clip: largest norm of a net's gradient; 0.5 is the released default.
         foreign: whether a dense net's data follow the residual net's G instead of its own.
         points: training inputs.
         nets: of a draw, with batches of their own; aligned and flipped data share starts and random numbers.
@@ -93,7 +95,7 @@ def invariance_cell(
     starts = [family(network, CLASSES)(stream).to(place) for stream in streams]
     if optimiser == "sgd":
         starts = [started(start, network) for start in starts]
-    recipe = Recipe(epochs, learning_rate, optimiser=optimiser, clip=5.0)
+    recipe = Recipe(epochs, learning_rate, clip=clip, optimiser=optimiser)
     probe = torch.from_numpy(looks).float().to(place)
     geometries, fitted = _geometries(starts, inputs, labels, streams, recipe, probe, intervals, together=kind == DENSE)
     return [

@@ -11,26 +11,31 @@ from repro.stats import estimate as stats
 Array = npt.NDArray[np.float64]
 
 
-def mean_speed(rows: pd.DataFrame, column: str = "speed") -> Array:
+def mean_speed(rows: pd.DataFrame) -> Array:
     """Mean over the intervals of training, one value a draw."""
-    return rows.groupby("draw")[column].mean().to_numpy(float)
+    return rows.groupby("draw")["speed"].mean().to_numpy(float)
 
 
 def memorisation(rows: pd.DataFrame) -> Array:
     """Mean training accuracy over the looks after the start, less chance, one value a draw."""
-    return mean_speed(rows, "train") - 0.5
+    return rows.groupby("draw")["train"].mean().to_numpy(float) - 0.5
 
 
 def speed_ratio(aligned: pd.DataFrame, other: pd.DataFrame) -> stats.Finding:
-    """Speed on aligned data over that on other data, geometric mean over draws; more beside it."""
+    """Speed on aligned data over that on other data, geometric mean over draws; more beside it.
+
+    Among the latter is corrected, the ratio from products of different nets only, where both speeds are positive.
+    """
     values = {
-        "corrected": float(mean_speed(aligned, "corrected").mean() / mean_speed(other, "corrected").mean()),
         "memorisation_aligned": float(memorisation(aligned).mean()),
         "memorisation_other": float(memorisation(other).mean()),
         "final_aligned": float(aligned["train"][aligned["share"] == 1].mean()),
         "final_other": float(other["train"][other["share"] == 1].mean()),
         "response": float(other["response"].mean()),
     }
+    first, second = (float(rows["corrected"].mean(skipna=False)) for rows in (aligned, other))
+    if first > 0 and second > 0:
+        values["corrected"] = first / second
     return stats.Finding(stats.geometric_mean(mean_speed(aligned) / mean_speed(other)), values)
 
 
@@ -48,9 +53,9 @@ def along(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
 
 
 def ratios(findings: Mapping[str, stats.Finding]) -> pd.DataFrame:
-    """Judged ratios: setting, mean, lower, upper, draws, corrected."""
+    """Judged ratios: setting, mean, lower, upper, draws, corrected (missing where no speed is left)."""
     tables = [
-        estimate.frame("draws", setting=setting, corrected=values["corrected"])
+        estimate.frame("draws", setting=setting, corrected=values.get("corrected", np.nan))
         for setting, (estimate, values, _) in findings.items()
     ]
     return pd.concat(tables, ignore_index=True)

@@ -120,8 +120,11 @@ def test_judged_numbers_of_images():
         for name, group in (("removal", removal), ("pruning", pruning))
         for draw in range(2) for choice, count, test in group
     ])  # fmt: skip
-    estimate, values, _ = analysis.removal_cost(rows, 4)
+    estimate, values, withheld = analysis.removal_cost(rows, 4)
     assert estimate.value == pytest.approx(0.02) and values["untouched"] == pytest.approx(0.855)
+    assert not withheld
+    unlike = rows.assign(variance=rows["variance"] + 0.02 * ((rows["choice"] == "random") & (rows["draw"] == 1)))
+    assert "1 of 2 draws" in analysis.removal_cost(unlike, 4).withheld
     estimate, values, _ = analysis.pruning_gain(rows)
     assert estimate.value == pytest.approx(-0.1) and values["within_gain"] == pytest.approx(-0.02)
     assert analysis.choices(rows)["mean"].iloc[0] == pytest.approx(0.855)

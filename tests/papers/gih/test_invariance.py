@@ -85,6 +85,9 @@ def test_judged_numbers_and_tables():
     table = analysis.along({"a": {"aligned": aligned, "flipped": flipped}})
     assert table.query("data == 'aligned' and quantity == 'speed'")["mean"].tolist() == pytest.approx([0.3, 0.6])
     assert analysis.ratios({"a": analysis.speed_ratio(aligned, flipped)})["corrected"].tolist() == pytest.approx([3.0])
+    for corrected in (-0.01, np.nan):  # nothing is left of the speed
+        unclear = {"a": analysis.speed_ratio(aligned, flipped.assign(corrected=corrected))}
+        assert analysis.ratios(unclear)["corrected"].isna().all()
 
 
 def test_settings():
