@@ -201,7 +201,9 @@ class AttentionBlock(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """The block, (points, tokens, width) to the same."""
         parts = self.mixed(self.first(values)).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(*parts)  # (points, heads, tokens, width of a head)
+        query, key, value = parts  # (points, heads, tokens, width of a head)
+        # torch's fused attention has no gradient on CUDA where heads are narrow and networks stacked
+        attended = (query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])).softmax(-1) @ value
         values = values + self.out(attended.transpose(1, 2).flatten(2))
         result: Tensor = values + self.dense(self.second(values))
         return result
