@@ -55,7 +55,7 @@ def ratios(frame: pd.DataFrame) -> Figure:
     axis.errorbar(
         frame["mean"], place, xerr=style.reach(frame), color=style.BLUE, marker="o", linestyle="", elinewidth=1.0
     )
-    axis.plot(frame["corrected"], place, **SAME)
+    axis.plot(frame["corrected"], place, zorder=3, **SAME)
     axis.axvline(1.0, **CHANCE)
     axis.axvline(1.2, **CRITERION)
     axis.set(xscale="log", xlabel="speed on aligned over speed on other data", ylim=(-len(frame) + 0.5, 0.5))
@@ -63,8 +63,8 @@ def ratios(frame: pd.DataFrame) -> Figure:
     axis.set_title("Does the geometry rest where $G$ is small?")
     handles = [
         Line2D([], [], label="ratio of speeds", color=style.BLUE, marker="o", linestyle=""),
-        Line2D([], [], label="from products of different nets (no cross: nothing left)", **SAME),
+        Line2D([], [], label="the same without the motion of single nets (no cross: nothing is left)", **SAME),
         Line2D([], [], label="declared: above 1.2 (dense: 0.9 to 1.1)", **CRITERION),
     ]
-    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "draws"), 2)
+    style.legend_below(figure, handles, style.interval_meaning(frame, "bars", "draws"), 1)
     return figure
