@@ -1,7 +1,7 @@
 """The average geometry of many random networks at once.
 
 For the dense net 256-100-100 (16 logits) and the residual net of three blocks (8 logits), inputs of 16 × 16 pixels:
-networks per CPU second with
+networks per second, on CUDA where there is a GPU, with
 
 1. a plain loop: a module for every network and a backward pass for every logit;
 2. `torch.func`, the strongest library: modules stacked by `stack_module_state`, vmap of jacrev;
@@ -20,10 +20,12 @@ from timing import seconds, tell_shortfalls
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, stack_module_state, vmap
 
+from repro.device import resolve_device
 from repro.geometry.average import frobenius_cosine, geometry_halves
 from repro.papers.gih.study import DENSE, DENSE_LOGITS, RESIDUAL_LOGITS, Network, family
 
 NETS = 256
+PLACE = resolve_device()
 USUAL = {"dense, plain": 3.0, "dense, library": 2.0, "residual, plain": 5.0, "residual, library": 3.0}
 
 
@@ -32,10 +34,10 @@ def generators() -> list[np.random.Generator]:
 
 
 def plain(build: Callable[[np.random.Generator], nn.Module], x: Tensor) -> Tensor:
-    total = torch.zeros(256, 256, dtype=torch.float64)
+    total = torch.zeros(256, 256, dtype=torch.float64, device=PLACE)
     for generator in generators():
         inputs = x.clone().requires_grad_()
-        logits = build(generator)(inputs)[0]
+        logits = build(generator).to(PLACE)(inputs)[0]
         for logit in logits:
             gradient = torch.autograd.grad(logit, inputs, retain_graph=True)[0].flatten().double()
             total += torch.outer(gradient, gradient)
@@ -43,7 +45,7 @@ def plain(build: Callable[[np.random.Generator], nn.Module], x: Tensor) -> Tenso
 
 
 def library(build: Callable[[np.random.Generator], nn.Module], x: Tensor) -> Tensor:
-    networks = [build(generator) for generator in generators()]
+    networks = [build(generator).to(PLACE) for generator in generators()]
     parameters, buffers = stack_module_state(networks)
 
     def logits(own: dict[str, Tensor], state: dict[str, Tensor], inputs: Tensor) -> Tensor:
@@ -58,7 +60,7 @@ def library(build: Callable[[np.random.Generator], nn.Module], x: Tensor) -> Ten
 
 def compare(name: str, network: Network, logits: int) -> dict[str, float]:
     build = family(network, logits)
-    x = torch.from_numpy(np.random.default_rng(1).standard_normal((1, 1, 16, 16)) * 1e-3).float()
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((1, 1, 16, 16)) * 1e-3).float().to(PLACE)
     found = geometry_halves(build, x, NETS, seed=0).mean(0)
     for other in (plain(build, x), library(build, x)):
         assert frobenius_cosine(found, other) > 1 - 1e-9
@@ -75,6 +77,7 @@ def compare(name: str, network: Network, logits: int) -> dict[str, float]:
 
 def main() -> None:
     torch.set_num_threads(1)
+    torch.backends.cudnn.allow_tf32 = False  # or routes agree to its ten bits only
     dense = compare("dense", Network(kind=DENSE, channels="100-100"), DENSE_LOGITS)
     tell_shortfalls(dense | compare("residual", Network(), RESIDUAL_LOGITS), USUAL)
 

@@ -1,4 +1,6 @@
-"""What the benchmarks share: CPU times, peak memory, and a word on ratios below the usual ones.
+"""What the benchmarks share: times, peak memory, and a word on ratios below the usual ones.
+
+Times are those of the CPU, which other work disturbs least; where CUDA computes, those of the clock.
 
 No benchmark fails by its times: they are others on another machine, or on a busy one.
 """
@@ -15,14 +17,14 @@ Result = TypeVar("Result")
 
 
 def timed(run: Callable[[], Result]) -> tuple[float, Result]:
-    """CPU seconds of one run, and its result."""
-    start = time.process_time()
+    """Seconds of one run, and its result."""
+    start = _now()
     result = run()
-    return time.process_time() - start, result
+    return _now() - start, result
 
 
 def seconds(run: Callable[[], object], repeats: int = 3) -> float:
-    """Least CPU time of a few runs, after one to warm up."""
+    """Least time of a few runs, after one to warm up."""
     run()
     return min(timed(run)[0] for _ in range(repeats))
 
@@ -38,3 +40,11 @@ def tell_shortfalls(ratios: Mapping[str, float], usual: Mapping[str, float]) -> 
     for name, least in usual.items():
         if ratios[name] < least:
             print(f"below the usual ratio of {least:g}: {name}, {ratios[name]:.1f}")
+
+
+def _now() -> float:
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return time.process_time()
+    torch.cuda.synchronize()
+    return time.perf_counter()
