@@ -6,30 +6,41 @@ No fast-math: sums are taken in the written order, so results do not depend on t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from repro.geometry.compiled import compiled
 
 ONE = np.uint64(1)
+BLOCK = 2**18  # distances held at a time, 1 MB, so that they stay in the cache
+ROUNDING = 2.0**-24  # of single precision
+TINY = 1e-37  # what is lost of a product that single precision cannot hold
 
 
-def squared_distances(coordinates: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """See `graph_plain.squared_distances`."""
-    distances = np.zeros((stop - start, coordinates.shape[1]))
-    _add_squares(coordinates, start, distances)
-    return distances
+def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """See `graph_plain.blocks_of_levels`.
 
-
-def levels(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """See `graph_plain.levels`."""
-    level = np.zeros(distances.shape, dtype=np.uint8)
-    _count_exceeded(distances, thresholds, level)
-    return level
-
-
-def degrees(level: np.ndarray, count: int) -> np.ndarray:
-    """See `graph_plain.degrees`."""
-    return np.cumsum(_count_levels(level, count)[:, :count].T, axis=0)
+    Distances come from a matrix product in single precision, which is off by at most `doubt`. Whatever lies farther
+    than that from a threshold is decided by it; the others are computed as `graph_plain` does, so that the levels are
+    the same, ties included.
+    """
+    width, n = coordinates.shape
+    centred = coordinates - coordinates.mean(axis=1, keepdims=True)  # smaller numbers, less doubt
+    single = centred.astype(np.float32)
+    squares = np.einsum("ij,ij->j", centred, centred)
+    lengths = np.sqrt(squares)
+    doubt = (ROUNDING * (width + 32) * (lengths + lengths.max()) ** 2 + TINY * (width + 32)).astype(np.float32)
+    points, norms = np.ascontiguousarray(single.T), squares.astype(np.float32)
+    exact = np.ascontiguousarray(coordinates.T)
+    step = max(16, BLOCK // n)
+    for start in range(0, n, step):
+        near = points[start : start + step] @ single
+        _to_distances(near, norms, start)
+        if len(places) == 1:
+            yield start, _decide(near, np.partition(near, places, axis=1), False, places, doubt, exact, start)
+        else:  # sorting is no dearer than several partitions, and tells how many lie in doubt
+            yield start, _decide(near, np.sort(near, axis=1), True, places, doubt, exact, start)
 
 
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
@@ -53,43 +64,57 @@ def _bits(sets: np.ndarray) -> np.ndarray:
 
 
 @compiled()
-def _add_squares(coordinates, start, distances):  # type: ignore[no-untyped-def]
-    width, n = coordinates.shape
-    for row in range(len(distances)):
-        i = start + row
-        sums = distances[row]
-        d = 0
-        while d + 4 <= width:  # four at a time, in order: a sum is read and written once for four
-            a, b, c, e = coordinates[d], coordinates[d + 1], coordinates[d + 2], coordinates[d + 3]
-            for j in range(n):
-                p, q, r, s = a[j] - a[i], b[j] - b[i], c[j] - c[i], e[j] - e[i]
-                sums[j] = (((sums[j] + p * p) + q * q) + r * r) + s * s
-            d += 4
-        while d < width:
-            a = coordinates[d]
-            for j in range(n):
-                p = a[j] - a[i]
-                sums[j] += p * p
-            d += 1
+def _to_distances(near, norms, start):  # type: ignore[no-untyped-def]
+    """Squared distances in place of products; those of points to themselves are infinite."""
+    for row in range(len(near)):
+        own = norms[start + row]
+        for j in range(len(norms)):
+            near[row, j] = (own - np.float32(2) * near[row, j]) + norms[j]
+        near[row, start + row] = np.inf
 
 
 @compiled()
-def _count_exceeded(distances, thresholds, level):  # type: ignore[no-untyped-def]
-    for row in range(len(distances)):
-        for t in range(thresholds.shape[1]):
-            threshold = thresholds[row, t]
-            for j in range(distances.shape[1]):
-                level[row, j] += distances[row, j] > threshold
+def _decide(near, ordered, is_sorted, places, doubt, points, start):  # type: ignore[no-untyped-def]
+    rows, n = near.shape
+    level = np.zeros((rows, n), np.uint8)
+    unclear, exact = np.empty(n, np.int64), np.empty(n)
+    for row in range(rows):
+        distances, levels = near[row], level[row]
+        for t in range(len(places)):
+            middle = ordered[row, places[t]]
+            margin = np.float32(2) * doubt[start + row]
+            lower, upper = middle - margin, middle + margin
+            for j in range(n):
+                levels[j] += distances[j] > upper
+            if is_sorted:
+                nearer = np.searchsorted(ordered[row], lower)
+                count = np.searchsorted(ordered[row], upper, side="right") - nearer
+            else:
+                nearer, count = 0, 0
+                for j in range(n):
+                    nearer += distances[j] < lower
+                    count += lower <= distances[j] <= upper
+            if count == 1:  # the threshold itself
+                continue
+            count = 0
+            for j in range(n):
+                if lower <= distances[j] <= upper:
+                    unclear[count] = j
+                    exact[count] = _squared_distance(points, start + row, j)
+                    count += 1
+            threshold = np.partition(exact[:count], places[t] - nearer)[places[t] - nearer]
+            for each in range(count):
+                levels[unclear[each]] += exact[each] > threshold
+    return level
 
 
 @compiled()
-def _count_levels(level, count):  # type: ignore[no-untyped-def]
-    counts = np.zeros((len(level), count + 1), np.int64)
-    for i in range(len(level)):
-        for j in range(len(level)):
-            counts[i, level[i, j]] += 1
-            counts[j, level[i, j]] += 1
-    return counts
+def _squared_distance(points, i, j):  # type: ignore[no-untyped-def]
+    total = 0.0
+    for d in range(points.shape[1]):  # in this order, as written in `graph_plain`
+        difference = points[j, d] - points[i, d]
+        total += difference * difference
+    return total
 
 
 @compiled()

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
+ROWS = 128  # points whose distances are held at a time
 
-def squared_distances(coordinates: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """Squared distances (stop − start, n) from the points start..stop to all points, from coordinates (w, n).
+
+def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Levels (rows, n), as bytes, of some points after others, with the number of the first.
+
+    The level of a pair i, j is the number of thresholds of i that the distance from i to j exceeds, and all of them for
+    i = j. A threshold of i is the distance at one of the places among the sorted distances from i to other points.
 
     Squared differences are added one coordinate after the other. Subtraction is symmetric up to its sign, so d(i, j)
     and d(j, i) are equal to the last bit, as are the distances of duplicated points: ties are real ties.
+
+    Args:
+        coordinates: (w, n), float64.
+        places: from 0, increasing, at most 255.
     """
-    distances = np.zeros((stop - start, coordinates.shape[1]))
-    for coordinate in coordinates:
-        distances += (coordinate - coordinate[start:stop, None]) ** 2
-    return distances
-
-
-def levels(distances: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Number of the thresholds (r, t) of a row that each distance (r, n) of that row exceeds, as bytes; t <= 255."""
-    level = np.zeros(distances.shape, dtype=np.uint8)
-    for threshold in thresholds.T:
-        level += distances > threshold[:, None]
-    return level
-
-
-def degrees(level: np.ndarray, count: int) -> np.ndarray:
-    """In-degree + out-degree (count, n) of the graphs t = 0..count − 1 that hold the arcs of level (n, n) at most t."""
-    graphs = (level <= t for t in range(count))
-    return np.stack([arcs.sum(axis=0) + arcs.sum(axis=1) for arcs in graphs]).astype(np.int64)
+    n = coordinates.shape[1]
+    for start in range(0, n, ROWS):
+        rows = np.arange(start, min(start + ROWS, n))
+        distances = np.zeros((len(rows), n))
+        for coordinate in coordinates:
+            distances += (coordinate - coordinate[rows, None]) ** 2
+        distances[np.arange(len(rows)), rows] = np.inf
+        thresholds = np.partition(distances, places, axis=1)[:, places]
+        yield start, sum((distances > each[:, None]).astype(np.uint8) for each in thresholds.T)
 
 
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:

@@ -30,8 +30,8 @@ except ImportError:  # no numba: the same integers, more slowly
     from repro.geometry import graph_plain as loops  # type: ignore[no-redef]
 
 CONVENTIONS = ("directed", "union")
+TILE = 256  # points along a side of a square of levels
 CURVATURES = ("forman", "augmented", "ollivier")
-ROWS = 128  # points whose distances are held at a time: 2 MB for 2 000 points, so they stay in the cache
 
 Graph = sparray | spmatrix | np.ndarray
 
@@ -176,11 +176,12 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     ascending = sorted(set(wanted))
     alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
     level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
-    union = np.minimum(level, level.T)
-    directed_degrees, union_degrees = (loops.degrees(graphs, len(ascending)) for graphs in (level, union))
-    found, adjacent = {}, np.empty(union.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
+    either, both = _either_and_both(level)
+    found, adjacent = {}, np.empty(level.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
     for t, k in enumerate(ascending):
-        directed_degree, union_degree = directed_degrees[t], union_degrees[t] // 2  # every edge is two arcs
+        mutual = np.less_equal(both, t, out=adjacent).sum(axis=1, dtype=np.int32)
+        union_degree = np.less_equal(either, t, out=adjacent).sum(axis=1, dtype=np.int32)
+        directed_degree = union_degree + mutual  # a mutual neighbour is met by two arcs
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
         found[k] = GraphStatistics(
             k=k,
@@ -188,7 +189,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
             edges=edges,
             directed_curvature=_curvature(arcs, directed_degree),
             union_curvature=_curvature(edges, union_degree),
-            hop_sum=float(_hop_sum(np.less_equal(union, t, out=adjacent))),
+            hop_sum=float(_hop_sum(adjacent)),
         )
     return [found[k] for k in wanted]
 
@@ -227,13 +228,21 @@ def _levels(coordinates: np.ndarray, ascending: Sequence[int]) -> np.ndarray:
     places = np.array(ascending) - 1
     n = coordinates.shape[1]
     level = np.empty((n, n), dtype=np.uint8)
-    for start in range(0, n, ROWS):
-        rows = np.arange(start, min(start + ROWS, n))
-        distances = loops.squared_distances(coordinates, start, start + len(rows))
-        distances[np.arange(len(rows)), rows] = np.inf
-        thresholds = np.sort(np.partition(distances, places[-1], axis=1)[:, : places[-1] + 1], axis=1)[:, places]
-        level[rows] = loops.levels(distances, thresholds)
+    for start, rows in loops.blocks_of_levels(coordinates, places):
+        level[start : start + len(rows)] = rows
     return level
+
+
+def _either_and_both(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair of points the smaller and the larger of the levels (n, n) of the two arcs between them."""
+    either, both = np.empty_like(level), np.empty_like(level)
+    sides = [slice(start, start + TILE) for start in range(0, len(level), TILE)]
+    for rows in sides:
+        for columns in sides:  # squares that stay in the cache as they are turned over
+            arcs, back = level[rows, columns], level[columns, rows].T
+            np.minimum(arcs, back, out=either[rows, columns])
+            np.maximum(arcs, back, out=both[rows, columns])
+    return either, both
 
 
 def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:

@@ -162,12 +162,32 @@ def test_fallback_is_equal_in_every_number(monkeypatch):
     points = np.float64(rectified(300, 25))
     neighbours = [1, 4, 10, 60, 150]
     compiled = graph_statistics(points, neighbours)
-    coordinates = np.ascontiguousarray(points.T)
-    assert np.array_equal(
-        graph_compiled.squared_distances(coordinates, 3, 77), graph_plain.squared_distances(coordinates, 3, 77)
-    )  # bit for bit: no fused or reordered sums
     monkeypatch.setattr(graphs_module, "loops", graph_plain)
     assert graph_statistics(points, neighbours) == compiled
+
+
+LAYERS = {
+    "rectified": rectified(300, 25),
+    "far from the origin": rectified(200, 3) + 1e6,
+    "two far clusters": rectified(200, 3) + np.where(np.arange(200) < 100, 0, 3e5)[:, None],
+    "some far smaller": rectified(200, 2) * np.where(np.arange(200) < 50, 1.0, 1e-21)[:, None],
+    "on a grid": np.random.default_rng(3).integers(0, 4, (250, 3)),
+    "nearly on a grid": np.random.default_rng(4).integers(0, 4, (250, 3)) + 1e-9 * rectified(250, 3),
+    "wide": np.random.default_rng(5).standard_normal((150, 900)),
+    "three values": np.random.default_rng(6).integers(0, 3, (100, 1)),
+}
+
+
+@pytest.mark.parametrize("places", [[0], [9], [98], [0, 1, 9, 50, 98]], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_levels_in_doubt_are_decided_exactly(name, places):
+    coordinates = np.ascontiguousarray(np.float64(LAYERS[name]).T)
+    coordinates /= np.abs(coordinates).max()
+    compiled, plain = (
+        np.concatenate([rows for _, rows in each.blocks_of_levels(coordinates, np.array(places))])
+        for each in (graph_compiled, graph_plain)
+    )
+    assert np.array_equal(compiled, plain)
 
 
 @pytest.mark.parametrize(
