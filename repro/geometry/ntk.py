@@ -12,6 +12,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from repro.geometry.arrays import as_tensor
 from repro.geometry.jacobian import BATCH, checked_inputs, jacobian
@@ -30,14 +31,16 @@ __all__ = [
 Array = TypeVar("Array", Tensor, np.ndarray)
 
 
-BLOCK_BYTES = 2**29  # of one block of Jacobian rows; two of them are held at a time
+LEFT_BYTES, RIGHT_BYTES = 2**31, 2**29  # of the Jacobian rows held on either side of a product
+PATIENCE = 2  # seconds of silence before a progress bar
 
 
 def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_size: int = BATCH) -> Tensor:
     """Neural tangent kernel Θ(x, y) = Σ ∂f(x) ∂f(y) over all trainable parameters of a network with one output.
 
-    It is a product of Jacobians, made in blocks of rows so that memory stays bounded for any number of points. Keep
-    `jacobian` of the points instead where several kernels share them.
+    It is a product of Jacobians, made in blocks of rows so that memory stays within some 3 GiB, and the kernel, for any
+    number of points. Without y, p points and P parameters of 4 bytes take some p (1 + p P / 2³⁰) gradients; a bar shows
+    them where they take long. Keep `jacobian` of the points instead where several kernels share them.
 
     Args:
         network: module from (points, ...) to (points,) or (points, 1).
@@ -46,7 +49,7 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
         batch_size: examples per backward pass; it sets the memory, not the result.
 
     Returns:
-        (p, q) kernel, detached.
+        (p, q) kernel, detached; symmetric without y.
 
     Raises:
         ValueError: see `repro.geometry.jacobian.jacobian`.
@@ -54,15 +57,26 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
     x = checked_inputs(network, x, "x")
     y = y if y is None else checked_inputs(network, y, "y")
     parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
-    rows = max(1, BLOCK_BYTES // max(1, parameters * x.element_size()))
+    row = max(1, parameters * x.element_size())
+    rows, columns = max(1, LEFT_BYTES // row), max(1, RIGHT_BYTES // row)
     second = x if y is None else y
     kernel = torch.empty(len(x), len(second), dtype=x.dtype, device=x.device)
-    for top in range(0, len(x), rows):
-        left = jacobian(network, x[top : top + rows], batch_size)
-        for start in range(0, len(second), rows):
-            same = y is None and start == top
-            right = left if same else jacobian(network, second[start : start + rows], batch_size)
-            kernel[top : top + rows, start : start + rows] = left @ right.T
+    blocks = [(top, min(top + rows, len(x))) for top in range(0, len(x), rows)]
+    firsts = [stop if y is None else 0 for _, stop in blocks]  # what lies before is known by symmetry
+    gradients = len(x) + sum(len(second) - first for first in firsts)
+    with tqdm(total=gradients, desc=f"kernel, {parameters:,} parameters", unit=" gradients", delay=PATIENCE) as bar:
+        for (top, stop), first in zip(blocks, firsts, strict=True):
+            left = jacobian(network, x[top:stop], batch_size)
+            bar.update(len(left))
+            if y is None:
+                kernel[top:stop, top:stop] = left @ left.T
+            for start in range(first, len(second), columns):
+                right = jacobian(network, second[start : start + columns], batch_size)
+                bar.update(len(right))
+                product = left @ right.T
+                kernel[top:stop, start : start + columns] = product
+                if y is None:
+                    kernel[start : start + columns, top:stop] = product.T
     return kernel
 
 

@@ -69,8 +69,10 @@ def test_batch_and_block_size_change_nothing(monkeypatch):
     for batch_size in (1, 3):
         assert torch.allclose(empirical_ntk(network, x, batch_size=batch_size), whole, rtol=1e-12)
     parameters = sum(value.numel() for value in network.parameters())
-    monkeypatch.setattr("repro.geometry.ntk.BLOCK_BYTES", 3 * 8 * parameters)  # three rows a block
-    assert torch.allclose(empirical_ntk(network, x), whole, rtol=1e-12)
+    monkeypatch.setattr("repro.geometry.ntk.LEFT_BYTES", 3 * 8 * parameters)  # three rows a block
+    monkeypatch.setattr("repro.geometry.ntk.RIGHT_BYTES", 2 * 8 * parameters)
+    blocks = empirical_ntk(network, x)
+    assert torch.allclose(blocks, whole, rtol=1e-12) and torch.equal(blocks, blocks.T)
     assert torch.allclose(empirical_ntk(network, x, x[:5]), whole[:, :5], rtol=1e-12)
 
 
