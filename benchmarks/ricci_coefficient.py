@@ -2,12 +2,14 @@
 
 1. networkx: neighbours by scikit-learn, a loop over edges for the curvature, a breadth-first search from each vertex.
 2. SciPy: neighbours by scikit-learn, degrees from the sparse matrix, `scipy.sparse.csgraph.shortest_path`.
-3. What one more k costs when all k of a study share one neighbour search.
-4. Local and layer coefficients, per step from a layer to the next.
-5. What early stopping costs: a look at the mean local coefficient against a validation loss and an epoch of training.
+3. The strongest libraries: neighbours by scikit-learn, hops from all vertices by rustworkx, compiled, on one thread
+   (the extra `bench`). Beside it the physical limit of the neighbour search: the one product of matrices it needs.
+4. What one more k costs when all k of a study share one neighbour search.
+5. Local and layer coefficients, per step from a layer to the next.
+6. What early stopping costs: a look at the mean local coefficient against a validation loss and an epoch of training.
 
 Searches of the plain ways start from a few sources, and their time is scaled to all n; curvatures must agree with ours,
-and hop sums with SciPy on one whole graph.
+and hop sums with SciPy on one whole graph and with rustworkx on all.
 """
 
 from __future__ import annotations
@@ -30,14 +32,20 @@ from repro.models.ensemble import glorot_ensemble
 from repro.papers.ricci.nets import hidden_widths, task
 from repro.training.ensemble import training_epochs
 
+try:
+    import rustworkx
+except ImportError:
+    rustworkx = None
+
 WIDTH = 50
-SINGLE = [(1000, 10), (1000, 50), (1000, 200), (2000, 350)]  # (points, k)
+SINGLE = [(1000, 10), (1000, 50), (1000, 200), (2000, 10), (2000, 50), (2000, 350), (5000, 50)]  # (points, k)
 SOURCES = {"networkx": 8, "SciPy": 40}
 GRIDS = {
     1000: [6, 7, 9, 10, 15, 18, 20, 30, 50, 90, 100, 120, 140, 150, 160, 180, 200],
     2000: [10, 20, 30, 50, 90, 100, 120, 150, 250, 350, 500, 700, 1000],
 }
 USUAL = {"networkx, n = 2000": 50.0, "SciPy, n = 2000": 10.0}
+USUAL_STRONGEST = {"strongest, n = 2000, k = 10": 3.0, "strongest, n = 2000, k = 50": 5.0}
 USUAL_STEP = 0.050  # CPU seconds that the local coefficients of a step take at most
 
 
@@ -107,6 +115,38 @@ def single_graphs() -> dict[str, float]:
     return ratios
 
 
+def strongest(points: np.ndarray, k: int) -> float:
+    """Sum of all hop distances of the graph of k nearest neighbours."""
+    arcs = csr_array(kneighbors_graph(points, k))
+    edges = (arcs + arcs.T).tocoo()
+    graph = rustworkx.PyGraph(multigraph=False)
+    graph.add_nodes_from(range(len(points)))
+    chosen = edges.row < edges.col
+    graph.extend_from_edge_list(list(zip(edges.row[chosen].tolist(), edges.col[chosen].tolist(), strict=True)))
+    return float(rustworkx.distance_matrix(graph, parallel_threshold=len(points) + 1).sum())
+
+
+def against_the_strongest() -> dict[str, float]:
+    if rustworkx is None:
+        print("rustworkx is not installed: no comparison with the strongest libraries (pip install 'repro[bench]')")
+        return {}
+    ratios = {}
+    for n, k in SINGLE:
+        points = activations(n)[0]
+        assert strongest(points, k) == graph_statistics(points, [k])[0].hop_sum
+        ours = seconds(lambda points=points, k=k: graph_statistics(points, [k]))
+        search = seconds(lambda points=points, k=k: kneighbors_graph(points, k))
+        whole = seconds(lambda points=points, k=k: strongest(points, k), repeats=1)
+        single = points.astype(np.float32)
+        limit = seconds(lambda single=single: single @ single.T)
+        ratios[f"strongest, n = {n}, k = {k}"] = whole / ours
+        print(
+            f"n = {n}, k = {k}: {ours * 1e3:.1f} CPU ms; strongest libraries {whole * 1e3:.0f} ms (scikit-learn's "
+            f"neighbours {search * 1e3:.0f}), {whole / ours:.1f} times; the product alone {limit * 1e3:.1f} ms"
+        )
+    return ratios
+
+
 def hop_sums_agree() -> None:
     points = activations(1000)[0]
     distances = shortest_path(kneighbors_graph(points, 10), directed=False, unweighted=True)
@@ -160,10 +200,11 @@ def main() -> None:
     torch.set_num_threads(1)
     hop_sums_agree()
     ratios = single_graphs()
+    rivals = against_the_strongest()
     shared_search()
     local_coefficients()
     early_stopping()
-    tell_shortfalls(ratios, USUAL)
+    tell_shortfalls(ratios | rivals, USUAL | (USUAL_STRONGEST if rivals else {}))
 
 
 if __name__ == "__main__":

@@ -27,32 +27,48 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
     """
     width, n = coordinates.shape
     centred = coordinates - coordinates.mean(axis=1, keepdims=True)  # smaller numbers, less doubt
-    single = centred.astype(np.float32)
     squares = np.einsum("ij,ij->j", centred, centred)
     lengths = np.sqrt(squares)
     doubt = (ROUNDING * (width + 32) * (lengths + lengths.max()) ** 2 + TINY * (width + 32)).astype(np.float32)
-    points, norms = np.ascontiguousarray(single.T), squares.astype(np.float32)
+    ones = np.ones_like(squares)
+    left = np.ascontiguousarray(np.vstack([-2 * centred, squares, ones]).T, dtype=np.float32)
+    right = np.vstack([centred, ones, squares]).astype(np.float32)  # left @ right is |x|² − 2 xy + |y|²
     exact = np.ascontiguousarray(coordinates.T)
     step = max(16, BLOCK // n)
     for start in range(0, n, step):
-        near = points[start : start + step] @ single
-        _to_distances(near, norms, start)
+        near = left[start : start + step] @ right
+        near[np.arange(len(near)), np.arange(start, start + len(near))] = np.inf
         if len(places) == 1:
             yield start, _decide(near, np.partition(near, places, axis=1), False, places, doubt, exact, start)
         else:  # sorting is no dearer than several partitions, and tells how many lie in doubt
             yield start, _decide(near, np.sort(near, axis=1), True, places, doubt, exact, start)
 
 
+def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """See `graph_plain.arc_statistics`."""
+    forward = _bits(arcs)
+    back = _transposed(forward)
+    edges = forward | back
+    degree = np.bitwise_count(edges).sum(axis=1, dtype=np.int64)
+    mutual = np.bitwise_count(forward & back).sum(axis=1, dtype=np.int64)  # each of these edges is two arcs
+    return degree + mutual, degree, _hop_sums(edges)
+
+
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """See `graph_plain.hop_sums`."""
-    n = len(adjacent)
-    wanted_bits = np.repeat(_bits(np.ones((1, n), dtype=bool)), n, axis=0) if wanted is None else _bits(wanted)
-    return np.asarray(_search(_bits(adjacent), wanted_bits))
+    return _hop_sums(_bits(adjacent), None if wanted is None else _bits(wanted))
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """See `graph_plain.common_neighbours`."""
     return np.asarray(_count_common(_bits(adjacent), first, second))
+
+
+def _hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
+    """Of rows of bits."""
+    n = len(adjacent)
+    every = np.repeat(_bits(np.ones((1, n), dtype=bool)), n, axis=0) if wanted is None else wanted
+    return np.asarray(_search(adjacent, every))
 
 
 def _bits(sets: np.ndarray) -> np.ndarray:
@@ -61,16 +77,6 @@ def _bits(sets: np.ndarray) -> np.ndarray:
     octets = np.zeros((rows, 8 * ((n + 63) // 64)), dtype=np.uint8)
     octets[:, : (n + 7) // 8] = np.packbits(sets, axis=1, bitorder="little")
     return octets.view("<u8").astype(np.uint64, copy=False)
-
-
-@compiled()
-def _to_distances(near, norms, start):  # type: ignore[no-untyped-def]
-    """Squared distances in place of products; those of points to themselves are infinite."""
-    for row in range(len(near)):
-        own = norms[start + row]
-        for j in range(len(norms)):
-            near[row, j] = (own - np.float32(2) * near[row, j]) + norms[j]
-        near[row, start + row] = np.inf
 
 
 @compiled()
@@ -115,6 +121,30 @@ def _squared_distance(points, i, j):  # type: ignore[no-untyped-def]
         difference = points[j, d] - points[i, d]
         total += difference * difference
     return total
+
+
+@compiled()
+def _transposed(bits):  # type: ignore[no-untyped-def]
+    """Bits of the transposed matrix, square by square of 64 × 64, whose quarters change places, then theirs, and on."""
+    n, words = bits.shape
+    turned, square = np.empty_like(bits), np.empty(64, np.uint64)
+    for top in range(words):
+        for left in range(words):
+            for i in range(64):
+                square[i] = bits[64 * top + i, left] if 64 * top + i < n else np.uint64(0)
+            step, mask = 32, np.uint64(0xFFFFFFFF)
+            while step:
+                shift = np.uint64(step)
+                for i in range(64):
+                    if not i & step:
+                        swapped = ((square[i] >> shift) ^ square[i + step]) & mask
+                        square[i + step] ^= swapped
+                        square[i] ^= swapped << shift
+                step >>= 1
+                mask ^= mask << np.uint64(step)
+            for i in range(min(64, n - 64 * left)):
+                turned[64 * left + i, top] = square[i]
+    return turned
 
 
 @compiled()

@@ -35,6 +35,16 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
         yield start, sum((distances > each[:, None]).astype(np.uint8) for each in thresholds.T)
 
 
+def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Out-degree + in-degree, degree without directions, and sum of the hops to all vertices, (n,) each.
+
+    Args:
+        arcs: (n, n) bool, not symmetric; hops ignore the direction.
+    """
+    edges = arcs | arcs.T
+    return arcs.sum(axis=0) + arcs.sum(axis=1), edges.sum(axis=1), hop_sums(edges)
+
+
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """Sum of the hop distances from each vertex to its wanted vertices.
 

@@ -30,7 +30,6 @@ except ImportError:  # no numba: the same integers, more slowly
     from repro.geometry import graph_plain as loops  # type: ignore[no-redef]
 
 CONVENTIONS = ("directed", "union")
-TILE = 256  # points along a side of a square of levels
 CURVATURES = ("forman", "augmented", "ollivier")
 
 Graph = sparray | spmatrix | np.ndarray
@@ -104,7 +103,7 @@ def hop_sum(graph: Graph) -> int | float:
     Raises:
         ValueError: for a graph that is not square or has self-loops.
     """
-    return _hop_sum(_undirected(_checked_graph(graph)))
+    return _total(loops.hop_sums(_undirected(_checked_graph(graph))))
 
 
 def hops_to_neighbours(graph: Graph, next_graph: Graph) -> np.ndarray:
@@ -176,12 +175,9 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     ascending = sorted(set(wanted))
     alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
     level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
-    either, both = _either_and_both(level)
-    found, adjacent = {}, np.empty(level.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
+    found, arcs_of = {}, np.empty(level.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
     for t, k in enumerate(ascending):
-        mutual = np.less_equal(both, t, out=adjacent).sum(axis=1, dtype=np.int32)
-        union_degree = np.less_equal(either, t, out=adjacent).sum(axis=1, dtype=np.int32)
-        directed_degree = union_degree + mutual  # a mutual neighbour is met by two arcs
+        directed_degree, union_degree, hops = loops.arc_statistics(np.less_equal(level, t, out=arcs_of))
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
         found[k] = GraphStatistics(
             k=k,
@@ -189,7 +185,7 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
             edges=edges,
             directed_curvature=_curvature(arcs, directed_degree),
             union_curvature=_curvature(edges, union_degree),
-            hop_sum=float(_hop_sum(adjacent)),
+            hop_sum=float(_total(hops)),
         )
     return [found[k] for k in wanted]
 
@@ -213,8 +209,7 @@ def _ollivier(adjacency: csr_array, first: np.ndarray, second: np.ndarray) -> np
     return np.round(values, 12)  # equal curvatures are equal numbers
 
 
-def _hop_sum(adjacent: np.ndarray) -> int | float:
-    sums = loops.hop_sums(adjacent)
+def _total(sums: np.ndarray) -> int | float:
     return math.inf if (sums < 0).any() else int(sums.sum())
 
 
@@ -231,18 +226,6 @@ def _levels(coordinates: np.ndarray, ascending: Sequence[int]) -> np.ndarray:
     for start, rows in loops.blocks_of_levels(coordinates, places):
         level[start : start + len(rows)] = rows
     return level
-
-
-def _either_and_both(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each pair of points the smaller and the larger of the levels (n, n) of the two arcs between them."""
-    either, both = np.empty_like(level), np.empty_like(level)
-    sides = [slice(start, start + TILE) for start in range(0, len(level), TILE)]
-    for rows in sides:
-        for columns in sides:  # squares that stay in the cache as they are turned over
-            arcs, back = level[rows, columns], level[columns, rows].T
-            np.minimum(arcs, back, out=either[rows, columns])
-            np.maximum(arcs, back, out=both[rows, columns])
-    return either, both
 
 
 def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:
