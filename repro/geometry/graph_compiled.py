@@ -46,40 +46,38 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
 
 def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """See `graph_plain.arc_statistics`."""
-    forward = _bits(arcs)
-    back = _transposed(forward)
-    edges = forward | back
+    back = _transposed(arcs)
+    mutual = np.bitwise_count(arcs & back).sum(axis=1, dtype=np.int64)  # each of these edges is two arcs
+    edges = np.bitwise_or(arcs, back, out=back)
     degree = np.bitwise_count(edges).sum(axis=1, dtype=np.int64)
-    mutual = np.bitwise_count(forward & back).sum(axis=1, dtype=np.int64)  # each of these edges is two arcs
     return degree + mutual, degree, _hop_sums(edges)
 
 
 def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """See `graph_plain.hop_sums`."""
-    return _hop_sums(_bits(adjacent), None if wanted is None else _bits(wanted))
+    return _hop_sums(packed(adjacent), None if wanted is None else packed(wanted))
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """See `graph_plain.common_neighbours`."""
-    return np.asarray(_count_common(_bits(adjacent), first, second))
+    return np.asarray(_count_common(packed(adjacent), first, second))
 
 
 def _hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarray:
     """Of rows of bits."""
-    n = len(adjacent)
-    every = np.repeat(_bits(np.ones((1, n), dtype=bool)), n, axis=0) if wanted is None else wanted
-    return np.asarray(_search(adjacent, every))
+    every = np.broadcast_to(packed(np.ones((1, len(adjacent)), dtype=bool)), adjacent.shape)
+    return np.asarray(_search(adjacent, every if wanted is None else wanted))
 
 
-def _bits(sets: np.ndarray) -> np.ndarray:
+def packed(arcs: np.ndarray) -> np.ndarray:
     """Rows of bits (r, words) of a boolean matrix (r, n): bit v % 64 of word v // 64 is column v."""
-    rows, n = sets.shape
+    rows, n = arcs.shape
     octets = np.zeros((rows, 8 * ((n + 63) // 64)), dtype=np.uint8)
-    octets[:, : (n + 7) // 8] = np.packbits(sets, axis=1, bitorder="little")
+    octets[:, : (n + 7) // 8] = np.packbits(arcs, axis=1, bitorder="little")
     return octets.view("<u8").astype(np.uint64, copy=False)
 
 
-@compiled()
+@compiled(nogil=True)
 def _decide(near, ordered, is_sorted, places, doubt, points, start):  # type: ignore[no-untyped-def]
     rows, n = near.shape
     level = np.zeros((rows, n), np.uint8)
@@ -114,7 +112,7 @@ def _decide(near, ordered, is_sorted, places, doubt, points, start):  # type: ig
     return level
 
 
-@compiled()
+@compiled(nogil=True)
 def _squared_distance(points, i, j):  # type: ignore[no-untyped-def]
     total = 0.0
     for d in range(points.shape[1]):  # in this order, as written in `graph_plain`
@@ -123,7 +121,7 @@ def _squared_distance(points, i, j):  # type: ignore[no-untyped-def]
     return total
 
 
-@compiled()
+@compiled(nogil=True)
 def _transposed(bits):  # type: ignore[no-untyped-def]
     """Bits of the transposed matrix, square by square of 64 × 64, whose quarters change places, then theirs, and on."""
     n, words = bits.shape
@@ -147,7 +145,7 @@ def _transposed(bits):  # type: ignore[no-untyped-def]
     return turned
 
 
-@compiled()
+@compiled(nogil=True)
 def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     """Breadth-first search from all vertices at once.
 
@@ -197,7 +195,7 @@ def _search(adjacent, wanted):  # type: ignore[no-untyped-def]
     return sums
 
 
-@compiled()
+@compiled(nogil=True)
 def _count_common(adjacent, first, second):  # type: ignore[no-untyped-def]
     counts = np.zeros(len(first), np.int64)
     for e in range(len(first)):

@@ -35,11 +35,18 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
         yield start, sum((distances > each[:, None]).astype(np.uint8) for each in thresholds.T)
 
 
+def packed(arcs: np.ndarray) -> np.ndarray:
+    """Rows (r, n) of a boolean matrix as `arc_statistics` takes them."""
+    return arcs
+
+
 def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Out-degree + in-degree, degree without directions, and sum of the hops to all vertices, (n,) each.
 
+    Hops ignore the direction; a sum is −1 where a vertex cannot be reached.
+
     Args:
-        arcs: (n, n) bool, not symmetric; hops ignore the direction.
+        arcs: packed rows of the (n, n) matrix of a directed graph.
     """
     edges = arcs | arcs.T
     return arcs.sum(axis=0) + arcs.sum(axis=1), edges.sum(axis=1), hop_sums(edges)

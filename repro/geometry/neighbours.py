@@ -63,7 +63,8 @@ def neighbour_graph(points: Tensor | np.ndarray, k: int, convention: str = "dire
         ValueError: for another shape, non-finite values, or another k or convention.
     """
     check_convention(convention)
-    adjacent = _levels(_checked_points(points, [k]), [k]) == 0
+    coordinates = np.ascontiguousarray(_checked_points(points, [k]))
+    adjacent = np.concatenate([level == 0 for _, level in loops.blocks_of_levels(coordinates, np.array([k - 1]))])
     return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
 
 
@@ -174,10 +175,14 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     coordinates = _checked_points(points, wanted)
     ascending = sorted(set(wanted))
     alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
-    level = _levels(coordinates[:, alike], ascending)  # the order of the points changes the time of the search only
-    found, arcs_of = {}, np.empty(level.shape, dtype=bool)  # one buffer: fresh pages cost as much as the search
-    for t, k in enumerate(ascending):
-        directed_degree, union_degree, hops = loops.arc_statistics(np.less_equal(level, t, out=arcs_of))
+    ordered = np.ascontiguousarray(coordinates[:, alike])  # the order of the points changes the time of the search only
+    graphs: list[list[np.ndarray]] = [[] for _ in ascending]
+    for _, level in loops.blocks_of_levels(ordered, np.array(ascending) - 1):
+        for t, rows in enumerate(graphs):
+            rows.append(loops.packed(level <= t))
+    found = {}
+    for k, rows in zip(ascending, graphs, strict=True):
+        directed_degree, union_degree, hops = loops.arc_statistics(np.concatenate(rows))
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
         found[k] = GraphStatistics(
             k=k,
@@ -211,21 +216,6 @@ def _ollivier(adjacency: csr_array, first: np.ndarray, second: np.ndarray) -> np
 
 def _total(sums: np.ndarray) -> int | float:
     return math.inf if (sums < 0).any() else int(sums.sum())
-
-
-def _levels(coordinates: np.ndarray, ascending: Sequence[int]) -> np.ndarray:
-    """Level (n, n) of each pair of points: the place, among ascending k, of the first whose graph has the arc.
-
-    The arc i → j is in the graph of the t-th k, counted from 0, when the level is at most t. The level is the number of
-    k when no graph has it, as on the diagonal. The coordinates have shape (w, n).
-    """
-    coordinates = np.ascontiguousarray(coordinates)
-    places = np.array(ascending) - 1
-    n = coordinates.shape[1]
-    level = np.empty((n, n), dtype=np.uint8)
-    for start, rows in loops.blocks_of_levels(coordinates, places):
-        level[start : start + len(rows)] = rows
-    return level
 
 
 def _checked_points(points: Tensor | np.ndarray, neighbours: Sequence[int]) -> np.ndarray:
