@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+import psutil
 from torch import Tensor
+from tqdm import tqdm
 
-from repro.geometry.arrays import as_array, as_list
+from repro.geometry.arrays import as_array, as_list, check_whole
 from repro.geometry.neighbours import (
     GraphStatistics,
     check_convention,
     checked_layer,
     edge_curvature,
+    graph_memory,
     graph_statistics,
     hop_sum,
     hops_to_neighbours,
@@ -45,6 +49,8 @@ __all__ = [
     "total_curvature",
 ]
 
+SUBSAMPLES = 8  # disjoint ones at most
+PATIENCE = 2  # seconds of silence before a progress bar
 LARGEST_CORRELATION = 0.999999  # |rho| is clipped there before arctanh, which is infinite at 1
 
 
@@ -57,6 +63,7 @@ class RicciCoefficient(NamedTuple):
     curvature: np.ndarray  # (L,) total curvature, int64
     hop_sums: np.ndarray  # (L,) float64 whole numbers, inf when disconnected
     connected: bool
+    error: float = math.nan  # of a subsample: standard deviation of rho over disjoint ones
 
 
 class LocalRicci(NamedTuple):
@@ -68,20 +75,36 @@ class LocalRicci(NamedTuple):
     eta: np.ndarray  # (L − 1, n) mean change of the hop distance to the neighbours; NaN where one cannot be reached
 
 
-def ricci_coefficient(layers: Iterable[Tensor | np.ndarray], k: int, convention: str = "directed") -> RicciCoefficient:
+def ricci_coefficient(
+    layers: Iterable[Tensor | np.ndarray],
+    k: int,
+    convention: str = "directed",
+    *,
+    points: int | None = None,
+    seed: int = 0,
+    workers: int = 1,
+) -> RicciCoefficient:
     """Ricci coefficient: correlation over layers of curvature and the change of hop distance into the next layer.
 
     With g_l the hop sum and Ric_l the total curvature of layer l, eta_l = g_{l+1} − g_l and rho is Pearson's
     correlation of (eta_l, Ric_l) over l = 1..L − 1 (arXiv 2404.14265). Ricci flow shrinks distances where curvature is
     positive and stretches them where it is negative, so a network that acts like it has rho < 0.
 
+    Time grows with n² to n³ and memory with n²; where it takes long, a bar tells the memory and the time left.
+
     Args:
         layers: activations (n, w_l) of the L >= 2 hidden layers on the same n points, without input and output.
         k: number of neighbours.
         convention: "directed" (the paper's) or "union".
+        points: how many of the n points are taken, drawn without replacement, all by default. The graph of k
+            neighbours of fewer points is a coarser one: k over `points` is what compares.
+        seed: of the draw. Its error is the standard deviation over further draws that share no point with it, seven at
+            most; NaN where there is none.
+        workers: layers measured at a time, by as many threads.
 
     Raises:
-        ValueError: for fewer than two layers, layers of differing numbers of points, or what `neighbour_graph` refuses.
+        ValueError: for fewer than two layers, layers of differing numbers of points, what `neighbour_graph` refuses, a
+            number of points or workers out of range, or more memory than is free.
 
     Example:
         >>> activations = np.random.default_rng(0).standard_normal((5, 100, 3))
@@ -89,7 +112,32 @@ def ricci_coefficient(layers: Iterable[Tensor | np.ndarray], k: int, convention:
         True
     """
     check_convention(convention)
-    graphs = [graph_statistics(points, [k])[0] for points in _checked_layers(layers)]
+    given = _checked_layers(layers)
+    check_whole(workers, "workers")
+    n = len(given[0])
+    if points is None:
+        return _ricci_coefficient(given, k, convention, workers)
+    check_whole(points, "points", n, "n")
+    order = np.random.default_rng(seed).permutation(n)
+    samples = [order[start : start + points] for start in range(0, n - points + 1, points)][:SUBSAMPLES]
+    first, *others = (_ricci_coefficient([layer[rows] for layer in given], k, convention, workers) for rows in samples)
+    rhos = [each.rho for each in (first, *others)]
+    return first._replace(error=float(np.std(rhos, ddof=1)) if others else math.nan)
+
+
+def _ricci_coefficient(layers: list[np.ndarray], k: int, convention: str, workers: int) -> RicciCoefficient:
+    n, held = len(layers[0]), min(workers, len(layers))
+    needed = held * graph_memory(n)
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"graphs of {n:,} points need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free: pass points=, "
+            "or fewer workers"
+        )
+    told = f"{len(layers)} graphs of {n:,} points, {needed / 2**30:.1f} GiB"
+    with ThreadPoolExecutor(held) as pool:
+        found = pool.map(lambda layer: graph_statistics(layer, [k])[0], layers)
+        graphs = list(tqdm(found, desc=told, total=len(layers), unit="graph", delay=PATIENCE))
     totals = [graph.directed_curvature if convention == "directed" else graph.union_curvature for graph in graphs]
     curvature = np.array(totals, dtype=np.int64)
     hop_sums = np.array([graph.hop_sum for graph in graphs])

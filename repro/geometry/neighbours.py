@@ -195,6 +195,11 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     return [found[k] for k in wanted]
 
 
+def graph_memory(points: int) -> int:
+    """Bytes that `graph_statistics` holds at most for one k."""
+    return 6 * points * ((points + 63) // 64) * 8 + 2**24  # arcs, edges and a search in bits; a block of distances
+
+
 def _curvature(count: int, degree: np.ndarray) -> int:
     return 4 * count - int((degree.astype(np.int64) ** 2).sum())
 

@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 from itertools import pairwise
+from types import SimpleNamespace
 
 import networkx as nx
 import numpy as np
@@ -217,6 +218,29 @@ def test_hop_sum_of_a_long_path():
     assert hop_sum(path) == n * (n * n - 1) // 3 and type(hop_sum(path)) is int
 
 
+def test_a_subsample_has_the_spread_of_disjoint_ones_for_an_error():
+    layers = [normal(90, 3, seed) for seed in range(6)]
+    found = ricci_coefficient(layers, 4, points=25, seed=3)
+    order = np.random.default_rng(3).permutation(90)
+    apart = [ricci_coefficient([layer[order[i : i + 25]] for layer in layers], 4) for i in (0, 25, 50)]
+    assert found.rho == apart[0].rho and np.array_equal(found.hop_sums, apart[0].hop_sums)
+    assert found.error == pytest.approx(np.std([each.rho for each in apart], ddof=1))
+    whole, every = ricci_coefficient(layers, 4), ricci_coefficient(layers, 4, points=90)
+    assert every.rho == whole.rho and math.isnan(every.error) and math.isnan(whole.error)
+
+
+def test_layers_measured_at_a_time_change_nothing():
+    layers = [normal(60, 3, seed) for seed in range(5)]
+    alone, together = (ricci_coefficient(layers, 4, workers=workers) for workers in (1, 3))
+    assert alone.rho == together.rho and np.array_equal(alone.curvature, together.curvature)
+
+
+def test_graphs_too_large_for_the_memory_are_refused_before_they_are_built(monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**20))
+    with pytest.raises(ValueError, match=r"graphs of 50 points need 0\.0 GiB, 0\.0 are free: pass points="):
+        ricci_coefficient([normal(50)] * 3, 4)
+
+
 def test_hub_hand_case():
     # four points around a centre, k = 1: all corners point at the centre, which ties to all four
     points = np.array([[0.0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]])
@@ -358,6 +382,10 @@ def test_bad_options_are_named():
             call("mutual")
     with pytest.raises(ValueError, match="at least 2 layers, got 1"):
         ricci_coefficient([normal(5)], 2)
+    with pytest.raises(ValueError, match="points must be a whole number from 1 to n = 9, got 10"):
+        ricci_coefficient([normal(9)] * 3, 2, points=10)
+    with pytest.raises(ValueError, match="workers must be a whole number of at least 1, got 0"):
+        ricci_coefficient([normal(9)] * 3, 2, workers=0)
     with pytest.raises(ValueError, match=r"the same points, got \[5, 6\]"):
         ricci_coefficient([normal(5), normal(6)], 2)
     for neighbours in ([], range(1, 257)):
