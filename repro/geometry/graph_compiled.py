@@ -6,6 +6,7 @@ No fast-math: sums are taken in the written order, so results do not depend on t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,15 +22,16 @@ TINY = 1e-37  # what is lost of a product that single precision cannot hold
 def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """See `graph_plain.blocks_of_levels`.
 
-    Distances come from a matrix product in single precision, which is off by at most `doubt`. Whatever lies farther
-    than that from a threshold is decided by it; the others are computed as `graph_plain` does, so that the levels are
-    the same, ties included.
+    Squared distances |x − y|² come from a matrix product in single precision, which is off by ε (|x| + |y|)² at most.
+    Whatever lies farther than that from a threshold is decided by it; the others are computed as `graph_plain` does, so
+    that the levels are the same, ties included. A few points far out cast no doubt on the rest: where |y| exceeds |x|
+    by more than twice the largest distance asked for and 8 √ε |x|, y is beyond it whatever the rounding.
     """
     width, n = coordinates.shape
     centred = coordinates - coordinates.mean(axis=1, keepdims=True)  # smaller numbers, less doubt
     squares = np.einsum("ij,ij->j", centred, centred)
     lengths = np.sqrt(squares)
-    doubt = (ROUNDING * (width + 32) * (lengths + lengths.max()) ** 2 + TINY * (width + 32)).astype(np.float32)
+    error = ROUNDING * (width + 32)
     ones = np.ones_like(squares)
     left = np.ascontiguousarray(np.vstack([-2 * centred, squares, ones]).T, dtype=np.float32)
     right = np.vstack([centred, ones, squares]).astype(np.float32)  # left @ right is |x|² − 2 xy + |y|²
@@ -38,10 +40,12 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
     for start in range(0, n, step):
         near = left[start : start + step] @ right
         near[np.arange(len(near)), np.arange(start, start + len(near))] = np.inf
-        if len(places) == 1:
-            yield start, _decide(near, np.partition(near, places, axis=1), False, places, doubt, exact, start)
-        else:  # sorting is no dearer than several partitions, and tells how many lie in doubt
-            yield start, _decide(near, np.sort(near, axis=1), True, places, doubt, exact, start)
+        alone = len(places) == 1  # to sort is no dearer than several partitions, and tells how many lie in doubt
+        ordered = np.partition(near, places, axis=1) if alone else np.sort(near, axis=1)
+        own = lengths[start : start + step]
+        farthest = own * (1 + 8 * math.sqrt(error)) + 2 * np.sqrt(ordered[:, places[-1]].clip(min=0), dtype=np.float64)
+        doubt = error * (own + np.minimum(farthest, lengths.max())) ** 2 + TINY * (width + 32)
+        yield start, _decide(near, ordered, not alone, places, doubt.astype(np.float32), exact, start)
 
 
 def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -86,7 +90,7 @@ def _decide(near, ordered, is_sorted, places, doubt, points, start):  # type: ig
         distances, levels = near[row], level[row]
         for t in range(len(places)):
             middle = ordered[row, places[t]]
-            margin = np.float32(2) * doubt[start + row]
+            margin = np.float32(2) * doubt[row]
             lower, upper = middle - margin, middle + margin
             for j in range(n):
                 levels[j] += distances[j] > upper

@@ -172,6 +172,7 @@ LAYERS = {
     "far from the origin": rectified(200, 3) + 1e6,
     "two far clusters": rectified(200, 3) + np.where(np.arange(200) < 100, 0, 3e5)[:, None],
     "some far smaller": rectified(200, 2) * np.where(np.arange(200) < 50, 1.0, 1e-21)[:, None],
+    "one far out": rectified(200, 3) + np.where(np.arange(200) == 7, 1e5, 0)[:, None],
     "on a grid": np.random.default_rng(3).integers(0, 4, (250, 3)),
     "nearly on a grid": np.random.default_rng(4).integers(0, 4, (250, 3)) + 1e-9 * rectified(250, 3),
     "wide": np.random.default_rng(5).standard_normal((150, 900)),
