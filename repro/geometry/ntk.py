@@ -77,6 +77,8 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
                 kernel[top:stop, start : start + columns] = product
                 if y is None:
                     kernel[start : start + columns, top:stop] = product.T
+                del right
+            del left  # or two of them are held while the next is made
     return kernel
 
 
