@@ -29,6 +29,26 @@ def seconds(run: Callable[[], object], repeats: int = 3) -> float:
     return min(timed(run)[0] for _ in range(repeats))
 
 
+def product_rate(size: int = 1024) -> float:
+    """Operations a second of a large single-precision product on one thread: what no scheme can exceed."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    matrix = torch.ones(size, size)
+    fastest = seconds(lambda: matrix @ matrix, repeats=5)
+    torch.set_num_threads(threads)
+    return 2 * size**3 / fastest
+
+
+def memory_rate(size: int = 2**27) -> float:
+    """Bytes a second that one thread reads and writes in a large copy."""
+    import numpy as np
+
+    source, target = np.ones(size // 8), np.empty(size // 8)
+    return 2 * size / seconds(lambda: np.copyto(target, source), repeats=5)
+
+
 def peak_memory() -> int:
     """The most bytes that this process has held."""
     unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in kibibytes elsewhere

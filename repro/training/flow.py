@@ -301,9 +301,10 @@ def _implicit_step(points: _Points, state: _WorkingState, control: _StepControl)
     When the step limit comes first, the state is returned as it is.
     """
     kernel = _TangentKernel(points, state)
+    forces, growth = state.forces, 1.5
     while not control.exhausted:
         error = math.inf
-        solution = kernel.solve(state.margins, state.forces, control.duration)
+        solution = kernel.solve(state.margins, forces, control.duration)
         if solution is not None:
             forces, predicted = solution
             new = state.neurons.rotated(points.drive(state.masks, forces) * control.duration)
@@ -312,9 +313,10 @@ def _implicit_step(points: _Points, state: _WorkingState, control: _StepControl)
             mismatch = float((margins.clamp(max=1) - predicted.clamp(max=1)).abs().max()) / control.margin_tolerance
             error = max(mismatch, (state.neurons.moved(new) / control.weight_tolerance) ** 2)
         if error <= 1:
-            control.accept(min(1.5, 0.9 / math.sqrt(error + 1e-6)))
+            control.accept(min(growth, 0.9 / math.sqrt(error + 1e-6)))
             return _WorkingState(new, margins, masks, forces)
         control.reject(0.9 / math.sqrt(error))  # the error is of second order in the step
+        growth = 1.0  # what was just too long would be so again
     return state
 
 
@@ -352,18 +354,21 @@ class _TangentKernel:
         reached: Tensor | None = None
         target = forces
         for _ in range(SOLVE_LIMIT):
-            candidate = (target >= 1).to(target.dtype)
-            drive = self.masks.T @ (self.signed * candidate[:, None])
-            free = ((target > 0) & (target < 1)).nonzero()[:, 0]
-            if len(free):
-                masks, signed = self.masks[free], self.signed[free]
+            acting = (target > 0).nonzero()[:, 0]  # few, so that the products below are of few rows
+            masks, signed = self.masks[acting], self.signed[acting]
+            acting_forces = (target[acting] >= 1).to(target.dtype)
+            drive = masks.T @ (signed * acting_forces[:, None])
+            at_margin = (acting_forces < 1).nonzero()[:, 0]
+            if len(at_margin):
+                free, masks, signed = acting[at_margin], masks[at_margin], signed[at_margin]
                 matrix = self.block(masks, signed).mul_(duration)
                 matrix.diagonal().add_(HUBER_WIDTH)
                 missing = 1 - margins[free] - duration * self.response(masks, signed, drive)
                 factor, _ = torch.linalg.cholesky_ex(matrix)
                 solution = torch.cholesky_solve(missing.double()[:, None], factor).to(target.dtype)
-                candidate[free] = solution[:, 0]
+                acting_forces[at_margin] = solution[:, 0]
                 drive = drive + masks.T @ (signed * solution)
+            candidate = torch.zeros_like(target).index_copy(0, acting, acting_forces)
             candidate_margins = margins + duration * self.response(self.masks, self.signed, drive)
             residual = float((_huber(candidate_margins) - candidate).abs().max())
             if residual < FORCE_TOLERANCE:

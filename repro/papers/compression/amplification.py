@@ -15,7 +15,7 @@ from repro.geometry.compression import amplification
 from repro.geometry.hinges import hinge_points, neuron_shares
 from repro.models.dense import ShallowNetwork
 from repro.papers.compression.stripe import Problem, Stripe
-from repro.training.flow import HUBER_WIDTH, FlowState, hinge_flow
+from repro.training.flow import HUBER_WIDTH, MARGIN_TOLERANCE, WEIGHT_TOLERANCE, FlowState, hinge_flow
 from repro.training.one_neuron import one_neuron_flow
 
 Row = dict[str, Any]
@@ -60,12 +60,14 @@ def stages_cell(
     width: int = 300,
     output_scale: float = 1e-6,
     test_size: int = 2_000,
+    tolerance: float = 1.0,
     dtype: str = "float32",
     device: str = "auto",
 ) -> list[Row]:
     """One net on the stripe through all its stages: a row at every step up to t*, then whenever s grew by 5 %.
 
-    Arguments and errors are those of `learning_curve_cell`. The rows hold
+    Arguments and errors are those of `learning_curve_cell`; what happens late in a single net needs a tolerance of
+    1/4 or finer (see `repro.training.flow.hinge_flow`). The rows hold
 
         stage            "explicit" up to t*, whose last row is t* itself, "implicit" after it
         time             s = t/h
@@ -89,7 +91,7 @@ def stages_cell(
             "test_error": _mean(decision <= 0),
         }
 
-    return [row(state) for state in _trajectory(problem, output_scale)]
+    return [row(state) for state in _trajectory(problem, output_scale, tolerance)]
 
 
 def neuron_map_cell(
@@ -100,6 +102,7 @@ def neuron_map_cell(
     frames: int,
     width: int = 300,
     output_scale: float = 1e-6,
+    tolerance: float = 1.0,
     dtype: str = "float32",
     device: str = "auto",
 ) -> list[Row]:
@@ -116,7 +119,7 @@ def neuron_map_cell(
     if frames < 4:
         raise ValueError(f"frames must be at least 4, got {frames}")
     task = Stripe(dimension, train_size, seed, width=width, output_scale=output_scale, dtype=dtype, device=device)
-    states = _trajectory(task.draw(), output_scale)
+    states = _trajectory(task.draw(), output_scale, tolerance)
     satisfied = [_satisfied(state) for state in states]
     t_star = sum(state.stage == "explicit" for state in states) - 1
     on_the_way = next((i for i, share in enumerate(satisfied[:-1]) if share >= ON_THE_WAY), len(states) - 2)
@@ -210,7 +213,9 @@ def _sources(task: Stripe) -> tuple[dict[str, list[ShallowNetwork]], list[float]
     return sources, times
 
 
-def _trajectory(problem: Problem, output_scale: float, stop_at_t_star: bool = False) -> list[FlowState]:
+def _trajectory(
+    problem: Problem, output_scale: float, tolerance: float = 1.0, stop_at_t_star: bool = False
+) -> list[FlowState]:
     """States of the flow: every step up to t*, from there on thinned to equal factors of time, and the last one."""
     kept: list[FlowState] = []
 
@@ -220,7 +225,15 @@ def _trajectory(problem: Problem, output_scale: float, stop_at_t_star: bool = Fa
             kept.pop()
         kept.append(state)
 
-    hinge_flow(problem.network, *problem.train, output_scale, stop_at_t_star=stop_at_t_star, observe=keep)
+    hinge_flow(
+        problem.network,
+        *problem.train,
+        output_scale,
+        weight_tolerance=WEIGHT_TOLERANCE * tolerance,
+        margin_tolerance=MARGIN_TOLERANCE * tolerance,
+        stop_at_t_star=stop_at_t_star,
+        observe=keep,
+    )
     return kept
 
 

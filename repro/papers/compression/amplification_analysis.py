@@ -12,6 +12,9 @@ from repro.data.synthetic import STRIPE
 from repro.stats import estimate as stats
 from repro.stats.power_law import log_slope
 
+LARGEST_SHIFT = 1.2
+"""Factor between Λ at the end with steps of one tolerance and of twice it, beyond which a plateau is not judged."""
+
 SATURATION = math.sqrt(2 / math.pi) * (math.exp(-(STRIPE[0] ** 2) / 2) - math.exp(-(STRIPE[1] ** 2) / 2))
 """Λ_∞/√p = √(2/π) |exp(−x²_min/2) − exp(−x²_max/2)| = 0.3676 of the released code."""
 
@@ -69,11 +72,12 @@ def stages(rows: pd.DataFrame, progress: Sequence[float]) -> pd.DataFrame:
     where nothing moves any more, as it was there. Λ is a geometric mean.
 
     Args:
-        rows: of `stages_cell`.
+        rows: of `stages_cell`; where there are several tolerances, the finest is read.
         progress: s/t* of the table.
     """
     tables = []
-    for size, chosen in rows.groupby("train_size"):
+    finest = rows[rows["tolerance"] == rows["tolerance"].min()]
+    for size, chosen in finest.groupby("train_size"):
         runs = [run for _, run in chosen.groupby("seed")]
         for column in ("amplification_A", "loss", "satisfied", "test_error"):
             logarithmic = column == "amplification_A"
@@ -85,13 +89,13 @@ def stages(rows: pd.DataFrame, progress: Sequence[float]) -> pd.DataFrame:
 
 
 def stage_ratios(rows: pd.DataFrame) -> pd.DataFrame:
-    """By size and seed: Λ_A(t*)/Λ_A(0) and Λ_A(end)/Λ_A(t*)."""
+    """By size, tolerance of the steps and seed: Λ_A(t*)/Λ_A(0) (growth) and Λ_A(end)/Λ_A(t*) (plateau)."""
     found = []
-    for (size, seed), run in rows.groupby(["train_size", "seed"]):
+    for (size, tolerance, seed), run in rows.groupby(["train_size", "tolerance", "seed"]):
         amplification = run["amplification_A"]
         at_t_star = amplification[run["stage"] == "explicit"].iloc[-1]
         ratios = {"growth": at_t_star / amplification.iloc[0], "plateau": amplification.iloc[-1] / at_t_star}
-        found.append({"train_size": size, "seed": seed, **ratios})
+        found.append({"train_size": size, "tolerance": tolerance, "seed": seed, **ratios})
     return pd.DataFrame(found)
 
 
@@ -189,9 +193,16 @@ def lazy_amplification(rows: pd.DataFrame) -> stats.Finding:
 
 
 def stage_ratio(rows: pd.DataFrame, train_size: int, stage: str) -> stats.Finding:
-    """Growth or plateau ("growth", "plateau") of `stage_ratios` at one size: geometric mean over seeds."""
-    ratios = stage_ratios(rows)
-    return stats.Finding(stats.geometric_mean(ratios.loc[ratios["train_size"] == train_size, stage]))
+    """Growth or plateau ("growth", "plateau") of `stage_ratios` at one size: geometric mean over seeds.
+
+    It is read at the finest steps, and withheld where it moves by more than a factor of 1.2 from the next coarser ones.
+    """
+    ratios = stage_ratios(rows[rows["train_size"] == train_size])
+    fine, coarse, *_ = (chosen.set_index("seed")[stage] for _, chosen in ratios.groupby("tolerance"))
+    shift = stats.geometric_mean(fine / coarse).value
+    moved = not 1 / LARGEST_SHIFT <= shift <= LARGEST_SHIFT
+    withheld = f"with steps twice as long it is {1 / shift:.2f} times as large" if moved else ""
+    return stats.Finding(stats.geometric_mean(fine), {"over_coarser_steps": shift}, withheld)
 
 
 def _by_size(rows: pd.DataFrame, definition: str, dimension: int) -> pd.DataFrame:

@@ -110,11 +110,11 @@ def test_growth_finds_the_slope_of_a_power_law():
     assert np.allclose(table["saturation"], dynamics.SATURATION * table["train_size"] ** 0.5)
 
 
-def run_through_stages(seed, t_star, size=64):
+def run_through_stages(seed, t_star, size=64, tolerance=0.5, end=8.0):
     times = np.array([0, t_star / 2, t_star, 4 * t_star])
-    columns = {"stage": ["explicit"] * 3 + ["implicit"], "time": times, "amplification_A": [1.0, 4.0, 16.0, 8.0]}
+    columns = {"stage": ["explicit"] * 3 + ["implicit"], "time": times, "amplification_A": [1.0, 4.0, 16.0, end]}
     shares = {"loss": [1, 1, 0.8, 0.0], "satisfied": [0, 0, 0.1, 1.0], "test_error": [1, 0.5, 0.4, 0.1]}
-    return pd.DataFrame({**columns, **shares, "seed": seed, "train_size": size})
+    return pd.DataFrame({**columns, **shares, "seed": seed, "train_size": size, "tolerance": tolerance})
 
 
 def test_stages_are_read_at_the_same_share_of_t_star_and_held_after_the_end():
@@ -124,6 +124,18 @@ def test_stages_are_read_at_the_same_share_of_t_star_and_held_after_the_end():
     assert np.allclose(table.loc["satisfied", ["mean", "lower", "upper"]].T, [0, 0.1, 1, 1])
     ratios = dynamics.stage_ratios(rows)
     assert list(ratios["growth"]) == [16, 16] and list(ratios["plateau"]) == [0.5, 0.5]
+
+
+def test_a_plateau_that_depends_on_the_steps_is_withheld():
+    for coarse, withheld in ((8.8, ""), (10.0, "with steps twice as long it is 1.25 times as large")):
+        kinds = [{"tolerance": 0.5}, {"tolerance": 1.0, "end": coarse}]
+        rows = pd.concat([run_through_stages(seed, 10.0, **kind) for seed in range(2) for kind in kinds])
+        found = dynamics.stage_ratio(rows, 64, "plateau")
+        assert found.estimate.value == 0.5 and found.withheld == withheld
+        assert found.values["over_coarser_steps"] == pytest.approx(8 / coarse)
+        assert not dynamics.stage_ratio(rows, 64, "growth").withheld
+    table = dynamics.stages(rows, [4]).set_index("quantity")
+    assert table.loc["amplification_A", "mean"] == pytest.approx(8)  # of the finer steps
 
 
 def test_nuisances_are_ratios_on_the_same_seeds():
