@@ -36,12 +36,33 @@ def said(monkeypatch):
 
 
 @contextmanager
-def workers(count, monkeypatch):
+def cluster_of(count):
     """A scheduler, and worker processes of this checkout."""
     settings = {"n_workers": count, "threads_per_worker": 1, "processes": True, "silence_logs": 60}
     with distributed.LocalCluster(**settings, dashboard_address=None) as local:
+        yield local
+
+
+@contextmanager
+def workers(count, monkeypatch):
+    """A cluster, and sweeps spread over it."""
+    with cluster_of(count) as local:
         monkeypatch.setenv(cluster.ADDRESS_VARIABLE, local.scheduler_address)
         yield local
+
+
+@pytest.fixture(scope="module")
+def shared_cluster():
+    with cluster_of(2) as local:
+        yield local
+
+
+@pytest.fixture
+def pair(shared_cluster, monkeypatch):
+    """Two workers that other tests have too, whole again where these have ended one; sweeps are spread over them."""
+    wait_for_workers(shared_cluster, 2)
+    monkeypatch.setenv(cluster.ADDRESS_VARIABLE, shared_cluster.scheduler_address)
+    return shared_cluster
 
 
 @contextmanager
@@ -67,12 +88,12 @@ def pids(frame):
     return set(frame["pid"])
 
 
-def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, said):
-    local = sweep.run(threads, grid(number=range(6)), workers=2, cache=tmp_path / "local").frame
+def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, said, pair):
+    remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
+    again = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
+    monkeypatch.delenv(cluster.ADDRESS_VARIABLE)
+    local = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "local").frame
     squares = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "local").frame
-    with workers(2, monkeypatch):
-        remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
-        again = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
     pd.testing.assert_frame_equal(remote.drop(columns="pid"), local.drop(columns="pid"), check_exact=True)
     assert len(pids(remote)) == 2 and os.getpid() not in pids(remote)
     pd.testing.assert_frame_equal(again, squares, check_exact=True)
@@ -97,45 +118,44 @@ def test_without_a_worker_it_says_so_and_gives_up_after_the_time_that_was_set(tm
     assert len(said) >= 3
 
 
-def test_a_cell_that_ends_its_workers_is_named_and_the_others_are_kept(tmp_path, monkeypatch, said):
-    with workers(2, monkeypatch), pytest.raises(ReproError, match="3 workers were lost with this cell") as error:
+def test_a_cell_that_ends_its_workers_is_named_and_the_others_are_kept(tmp_path, said, pair):
+    with pytest.raises(ReproError, match="3 workers were lost with this cell") as error:
         sweep.run(deadly, grid(number=range(5), seconds=0.0), cache=tmp_path)
     assert "1 of 5 cells of deadly failed (the others are kept). First: {'number': 2" in str(error.value)
     assert len(list(tmp_path.rglob("*.json"))) == 4
     assert sum("is lost; its cell goes to another" in words for words in said) == 2
 
 
-def test_quick_cells_go_out_in_batches_and_a_worker_lost_with_one_loses_nothing(tmp_path, monkeypatch, said):
+def test_quick_cells_go_out_in_batches_and_a_worker_lost_with_one_loses_nothing(tmp_path, monkeypatch, said, pair):
     submitted, submit = [], distributed.Client.submit
     monkeypatch.setattr(
         distributed.Client, "submit", lambda *words, **rest: submitted.append(1) or submit(*words, **rest)
     )
     monkeypatch.setattr(cluster, "BATCH_SECONDS", 5.0)  # none ends for want of time, whatever the load
     configs = grid(number=range(60), mark=str(tmp_path / "mark"))
-    with workers(2, monkeypatch):
-        remote = sweep.run(mortal, configs, cache=tmp_path / "remote").frame
+    remote = sweep.run(mortal, configs, cache=tmp_path / "remote").frame
     monkeypatch.delenv(cluster.ADDRESS_VARIABLE)
     pd.testing.assert_frame_equal(remote, sweep.run(mortal, configs, cache=tmp_path / "local").frame, check_exact=True)
     assert any(re.search(r"is lost; its \d+ cells go to others, one by one", words) for words in said), said
     assert len(submitted) < 50
 
 
-def test_one_client_serves_all_sweeps_of_a_process_and_is_made_again_once_closed(tmp_path, monkeypatch, said):
-    made, client = [], distributed.Client
-    with workers(1, monkeypatch) as local:
-        monkeypatch.setattr(distributed, "Client", lambda *words, **rest: made.append(1) or client(*words, **rest))
-        for number in range(2):
-            sweep.run(square, grid(number=number), cache=tmp_path)
-        assert len(made) == 1
-        cluster.connect(local.scheduler_address).close()
-        sweep.run(square, grid(number=3), cache=tmp_path)
-        with cluster.connect(local.scheduler_address) as last:
-            assert len(made) == 2 and last.status == "running"
-            with monkeypatch.context() as forked:  # the child of a fork, to which the client of its parent says nothing
-                forked.setattr(os, "getpid", lambda: 0)
-                cluster.connect(local.scheduler_address).close()
-            assert len(made) == 3
-        assert last.status == "closed"
+def test_one_client_serves_all_sweeps_of_a_process_and_is_made_again_once_closed(tmp_path, monkeypatch, said, pair):
+    made, client, address = [], distributed.Client, pair.scheduler_address
+    cluster.connect(address).close()  # that of another test
+    monkeypatch.setattr(distributed, "Client", lambda *words, **rest: made.append(1) or client(*words, **rest))
+    for number in range(2):
+        sweep.run(square, grid(number=number), cache=tmp_path)
+    assert len(made) == 1
+    cluster.connect(address).close()
+    sweep.run(square, grid(number=3), cache=tmp_path)
+    with cluster.connect(address) as last:
+        assert len(made) == 2 and last.status == "running"
+        with monkeypatch.context() as forked:  # the child of a fork, to which the client of its parent says nothing
+            forked.setattr(os, "getpid", lambda: 0)
+            cluster.connect(address).close()
+        assert len(made) == 3
+    assert last.status == "closed"
 
 
 SWEEPS = """
