@@ -223,15 +223,15 @@ class _Spread:
 
     def _accept(self, batch: list[Task], worker: str, done: list[Done]) -> Iterator[Done]:
         """What a worker has finished of a batch; what it had no time for, or may not compute, waits again."""
-        quick = len(done) == len(batch) and sum(cell.seconds for cell in done) < BATCH_SECONDS
-        self.sizes[worker] = 2 * len(done) if quick else len(done)
-        self.waiting.extendleft(reversed(batch[len(done) :]))
-        for task, cell in zip(batch, done, strict=False):
-            if cell.refused:
-                self.waiting.appendleft(task)
-                self._refuse(worker, cell.refused)
-            else:
-                yield cell
+        finished = [cell for cell in done if not cell.refused]
+        quick = len(finished) == len(batch) and sum(cell.seconds for cell in finished) < BATCH_SECONDS
+        self.sizes[worker] = len(finished) * (2 if quick else 1)
+        self.waiting.extendleft(reversed(batch[len(finished) :]))
+        if len(finished) == len(done):
+            self._give_out()  # so that the worker need not wait until these are kept
+        yield from finished
+        for cell in done[len(finished) :]:
+            self._refuse(worker, cell.refused)
 
     def _refuse(self, worker: str, reason: str) -> None:
         if worker in self.refused:
