@@ -28,8 +28,10 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def said(monkeypatch):
-    """What was told, and looks that follow one another quickly."""
+    """What was told, looks that follow one another quickly, and a proof for which no worker need load torch."""
     words = []
+    for library in ("scipy", "torch"):
+        monkeypatch.delitem(arithmetic._PROBES, library)
     monkeypatch.setattr(cluster, "tell", words.append)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.2)
     return words
@@ -88,7 +90,7 @@ def pids(frame):
     return set(frame["pid"])
 
 
-def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, said, pair):
+def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, pair):
     remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
     again = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
     monkeypatch.delenv(cluster.ADDRESS_VARIABLE)
