@@ -12,8 +12,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from repro.workflow import arithmetic
-from repro.workflow.project import PACKAGE
+from repro.workflow import arithmetic, runner
+from repro.workflow.plans import make_plans
+from repro.workflow.project import PACKAGE, Project
 
 torch.set_num_threads(
     1
@@ -105,6 +106,8 @@ def row(*, size, seed, scale):
         with open(log, "a") as file:
             file.write(f"{size} {seed}\\n")
     time.sleep(float(os.environ.get("TOY_SLEEP", "0")))
+    while os.path.exists(os.environ.get("TOY_HOLD", "")):
+        time.sleep(0.02)
     noise = np.random.default_rng([seed, size]).normal()
     return [{"size": size, "seed": seed, "value": scale * size * (1 + 1e-3 * noise)}]
 """
@@ -120,10 +123,10 @@ def smoke_run(names: Sequence[str], out: Path, root: Path, environment: Mapping[
 
 
 def write_notebook(path: Path, *cells: str, parameters: str = PARAMETERS) -> None:
-    """A notebook of code cells under a heading, its parameters cell tagged."""
-    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]})
-    body = [nbformat.v4.new_code_cell(source.strip()) for source in cells]
-    heading = nbformat.v4.new_markdown_cell("# Toy\n\n## Values")
+    """A notebook of code cells under a heading, its parameters cell tagged: the same file every time."""
+    tagged = nbformat.v4.new_code_cell(parameters.strip(), metadata={"tags": ["parameters"]}, id="parameters")
+    body = [nbformat.v4.new_code_cell(source.strip(), id=f"cell-{number}") for number, source in enumerate(cells)]
+    heading = nbformat.v4.new_markdown_cell("# Toy\n\n## Values", id="heading")
     notebook = nbformat.v4.new_notebook(cells=[tagged, heading, *body])
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, path)
@@ -195,12 +198,17 @@ def rewrite() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """The smoke results of every notebook, run once by one command, whichever process of the tests needs them first."""
+    """The smoke results of every notebook, run once by one command, whichever process of the tests needs them first.
+
+    ricci_correlation comes first and ricci_profiles last, which finds half of its nets trained.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base if worker_id == "master" else base.parent  # of all processes of this run of the tests
     with FileLock(shared / "smoke.lock"):
         if not (shared / "smoke").is_dir():
-            smoke_run([], shared, PACKAGE.parent, os.environ, jobs=2)
+            names = [path.stem for path in Project(PACKAGE.parent).all_notebooks()]
+            names.sort(key=lambda name: (name == "ricci_profiles") - (name == "ricci_correlation"))
+            smoke_run(names, shared, PACKAGE.parent, os.environ, jobs=2)
     return shared / "smoke"
 
 
@@ -215,9 +223,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> ToyProject:
 
 @pytest.fixture
 def done(toy: ToyProject, finished: ToyProject) -> ToyProject:
-    """A project with laptop results and finished cells."""
+    """A project with laptop results, finished cells, and the note that its last run stands."""
     for folder in ("figures", ".repro"):
         shutil.copytree(finished.root / folder, toy.root / folder)
+    (note,) = (toy.root / ".repro" / "finished").iterdir()  # named by the place of the results
+    (plan,) = make_plans(Project(toy.root), ["toy"], "laptop", {}, None)
+    note.rename(note.with_name(runner._finished_file(Project(toy.root), plan).name))
     return toy
 
 

@@ -40,6 +40,14 @@ def deadly(*, number, seconds):
     return sleepy(number=number, seconds=seconds)
 
 
+def mortal(*, number, mark):
+    """The first time that it comes to one of its numbers, its process ends."""
+    if number == 20 and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return square(number=number)
+
+
 def returning(*, what):
     return {"a": 1} if what == "a dictionary" else [{"a": 1}]
 

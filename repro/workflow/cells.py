@@ -92,6 +92,20 @@ def compute_by_name(name: str, index: int, config: Config, expected: Proof) -> D
     return compute(cell, index, config, expected)
 
 
+def compute_batch(name: str, tasks: Sequence[tuple[int, Config]], expected: Proof, seconds: float) -> list[Done]:
+    """`compute_by_name` of one task after the other: of the first, and of others until `seconds` have passed.
+
+    A task for which this process is refused is the last. So what comes back may be shorter than what was asked for.
+    """
+    done: list[Done] = []
+    end = time.perf_counter() + seconds
+    for index, config in tasks:
+        done.append(compute_by_name(name, index, config, expected))
+        if done[-1].refused or time.perf_counter() >= end:
+            break
+    return done
+
+
 def _refused(cell: Cell, expected: Proof) -> str:
     try:
         return expected.difference(Proof.of(cell, list(expected.arithmetic)))

@@ -1,11 +1,13 @@
 """Cells on the workers of a dask cluster: given to whoever is there, taken back from whoever goes.
 
 Each worker gets as many cells as it has threads, so that one that joins late has work at once and one that is lost
-costs only what it was computing. A worker whose code, versions or arithmetic are others is told by name and gets no
-more. Nothing here waits without a word.
+costs only what it was computing. Cells that take no time go out several at once, for a while that is long beside a
+message and short beside a reader's patience. A worker whose code, versions or arithmetic are others is told by name
+and gets no more. Nothing here waits without a word.
 """
 
 import asyncio
+import atexit
 import logging
 import os
 import queue
@@ -14,11 +16,11 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from repro.workflow.cells import Cell, Config, Done, Proof, compute_by_name
+from repro.workflow.cells import Cell, Config, Done, Proof, compute_batch
 from repro.workflow.code import name_of
 from repro.workflow.progress import tell
 from repro.workflow.project import ReproError
@@ -29,28 +31,58 @@ PATIENCE_VARIABLE = "REPRO_CLUSTER_WAIT"  # seconds without a worker after which
 LOOK_SECONDS = 1.0  # between two looks at who is there
 WORD_SECONDS = 20.0  # between two words while there is no worker
 ANSWER_SECONDS = 20.0  # in which a scheduler answers
+BATCH_SECONDS = 0.05  # for which a worker goes on with the cells that it was given at once
 ATTEMPTS = 3  # workers that may be lost with a cell before it counts as what ended them
 
+Task = tuple[int, Config]  # a cell by its index in the sweep, and its parameters
 
-def spread(address: str, cell: Cell, tasks: Sequence[tuple[int, Config]], proof: Proof) -> Iterator[Done]:
+_clients: dict[tuple[int, str], Any] = {}  # by process, for a forked one cannot use its parent's, and address
+
+
+def spread(address: str, cell: Cell, tasks: Sequence[Task], proof: Proof) -> Iterator[Done]:
     """Each task as it finishes, computed by the workers of the scheduler at `address`, whoever they are at the time.
 
     Raises ReproError when no scheduler answers or it is lost, when every worker there is refused, and after the time
     of `--cluster-wait` without a worker.
     """
-    with connect(address) as client:
-        yield from _Spread(address, client, name_of(cell), deque(tasks), proof).results()
+    sweep = _Spread(address, connect(address), name_of(cell), deque(tasks), proof)
+    try:
+        yield from sweep.results()
+    finally:
+        for future in sweep.running:
+            future.release()  # the client goes on, and would keep what nobody waits for
 
 
-@contextmanager
-def connect(address: str, seconds: float = 10) -> Iterator[Any]:
-    """A dask client of the scheduler at `address`; ReproError says what to install or to check."""
+def connect(address: str, seconds: float = 10) -> Any:
+    """The dask client of the scheduler at `address`: this process's, which its end closes, as a `with` block does.
+
+    ReproError says what to install or to check.
+    """
+    known = os.getpid(), address
+    client = _clients.get(known)
+    if client is None or client.status != "running":
+        if client is not None:
+            _close(client, os.getpid())
+        _clients[known] = client = _new_client(address, seconds)
+        atexit.register(_close, client, os.getpid())
+    return client
+
+
+def _close(client: Any, owner: int) -> None:
+    if os.getpid() == owner:
+        with suppress(Exception):  # of many kinds where the scheduler is lost, and there is nobody to tell
+            client.close(timeout=2)
+
+
+def _new_client(address: str, seconds: float) -> Any:
     try:
         from distributed import Client, Security, comm
     except ImportError:
         raise ReproError(
             "--cluster needs dask: pip install --require-hashes --no-deps -r requirements/dev.lock"
         ) from None
+    for part in ("client", "batched"):  # these tell of a closed connection by tracebacks, at any time; we by a sentence
+        logging.getLogger(f"distributed.{part}").setLevel(logging.CRITICAL + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of other versions: what matters to the numbers is proved
 
@@ -62,7 +94,7 @@ def connect(address: str, seconds: float = 10) -> Iterator[Any]:
         try:
             with ThreadPoolExecutor(1) as pool:  # in a notebook this thread has an event loop already
                 pool.submit(asyncio.run, greet()).result()
-            client = Client(address, timeout=seconds, set_as_default=False)
+            return Client(address, timeout=seconds, set_as_default=False)
         except Exception as error:  # of whatever kind the transport has: each means that nobody can be talked to
             reason = " ".join(str(error).split()) or f"nothing that a scheduler would say within {seconds:g} s"
             if isinstance(error, MemoryError):  # the length of a message, read from something else
@@ -70,14 +102,6 @@ def connect(address: str, seconds: float = 10) -> Iterator[Any]:
             raise ReproError(
                 f"no dask scheduler answers at {address!r} (for example tcp://head:8786): {reason}"
             ) from None
-    log = logging.getLogger("distributed.client")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)  # it tells of a lost scheduler by tracebacks, we by a sentence
-    try:
-        yield client
-    finally:
-        client.close(timeout=2)
-        log.setLevel(level)
 
 
 @dataclass
@@ -87,9 +111,10 @@ class _Spread:
     address: str
     client: Any
     cell: str
-    waiting: deque[tuple[int, Config]]
+    waiting: deque[Task]
     proof: Proof
-    running: dict[Any, tuple[int, Config, str]] = field(default_factory=dict)  # by future
+    running: dict[Any, tuple[list[Task], str]] = field(default_factory=dict)  # what is computed, and by whom, by future
+    sizes: dict[str, int] = field(default_factory=dict)  # how many tasks to give at once, by worker
     finished: queue.SimpleQueue = field(default_factory=queue.SimpleQueue)
     refused: dict[str, str] = field(default_factory=dict)  # why, by worker
     lost: Counter[int] = field(default_factory=Counter)  # workers that went with a task, by task
@@ -113,6 +138,7 @@ class _Spread:
             scheduler = self.client.scheduler
             present = self.client.sync(scheduler.ncores, callback_timeout=ANSWER_SECONDS)
         except Exception as error:  # of many kinds: closed, cancelled, timed out
+            _close(self.client, os.getpid())
             raise ReproError(
                 f"the scheduler at {self.address} is lost ({type(error).__name__}): finished cells are kept; start it "
                 "and its workers again, and the same command goes on from there"
@@ -129,34 +155,44 @@ class _Spread:
 
     def _take_back(self) -> Iterator[Done]:
         """The tasks of workers that are gone, but for those whose rows had left in time."""
-        gone = [future for future, (*_, worker) in self.running.items() if worker not in self.present]
+        gone = [future for future, (_, worker) in self.running.items() if worker not in self.present]
         for future in (future for future in gone if future.status != "finished"):
-            index, config, worker = self.running.pop(future)
+            batch, worker = self.running.pop(future)
             future.release()
-            yield from self._lost(index, config, worker)
+            yield from self._lost(batch, worker)
 
-    def _lost(self, index: int, config: Config, worker: str) -> Iterator[Done]:
-        """A task whose worker went with it waits again, unless too many did."""
-        self.lost[index] += 1
-        if self.lost[index] >= ATTEMPTS:
+    def _lost(self, batch: list[Task], worker: str) -> Iterator[Done]:
+        """Tasks whose worker went with them wait again, unless too many did; which of them ended it, nobody knows."""
+        self.lost.update(index for index, _ in batch)
+        again = [(index, config) for index, config in batch if self.lost[index] < ATTEMPTS]
+        for index in (index for index, _ in batch if self.lost[index] >= ATTEMPTS):
             why = "for want of memory or time, or of the package itself"
             yield Done(index, error=f"{ATTEMPTS} workers were lost with this cell: {why}")
-        else:
-            tell(f"cluster: the worker {worker} is lost; its cell goes to another")
-            self.waiting.appendleft((index, config))
+        if again:
+            what = "its cell goes to another" if len(again) == 1 else f"its {len(again)} cells go to others, one by one"
+            tell(f"cluster: the worker {worker} is lost; {what}")
+            self.waiting.extendleft(reversed(again))
 
     def _give_out(self) -> None:
-        """As many tasks to each worker as it has threads free."""
-        busy = Counter(worker for *_, worker in self.running.values())
+        """As many batches to each worker as it has threads free."""
+        busy = Counter(worker for _, worker in self.running.values())
         for worker, threads in self._able().items():
             while self.waiting and busy[worker] < threads:
-                index, config = self.waiting.popleft()
+                batch = self._batch(worker)
                 future = self.client.submit(
-                    compute_by_name, self.cell, index, config, self.proof, workers=[worker], pure=False, retries=0
+                    compute_batch, self.cell, batch, self.proof, BATCH_SECONDS, workers=[worker], pure=False, retries=0
                 )
-                self.running[future] = (index, config, worker)
+                self.running[future] = (batch, worker)
                 future.add_done_callback(self.finished.put)
                 busy[worker] += 1
+
+    def _batch(self, worker: str) -> list[Task]:
+        """The next tasks for a worker: no more than its share of those left, and alone what was lost before."""
+        size = min(self.sizes.get(worker, 1), len(self.waiting) // sum(self._able().values()))
+        batch = [self.waiting.popleft()]
+        while len(batch) < size and not (self.lost[batch[0][0]] or self.lost[self.waiting[0][0]]):
+            batch.append(self.waiting.popleft())
+        return batch
 
     def _collect(self) -> Iterator[Done]:
         """What has finished by the next look."""
@@ -169,27 +205,33 @@ class _Spread:
             wait = 0
             if future not in self.running:
                 continue  # taken back meanwhile
-            index, config, worker = self.running.pop(future)
-            done = self._result(future, index)
-            if done is None:
-                yield from self._lost(index, config, worker)
-            elif done.refused:
-                self.waiting.appendleft((index, config))
-                self._refuse(worker, done.refused)
-            else:
-                yield done
+            batch, worker = self.running.pop(future)
+            done = self._result(future, batch)
+            yield from self._lost(batch, worker) if done is None else self._accept(batch, worker, done)
 
-    def _result(self, future: Any, index: int) -> Done | None:
+    def _result(self, future: Any, batch: list[Task]) -> list[Done] | None:
         """What a worker says, None where it went before it could; what it raises is that it cannot load the package."""
         from distributed import CancelledError, KilledWorker
 
         try:
-            done: Done = future.result(timeout=ANSWER_SECONDS)
+            done: list[Done] = future.result(timeout=ANSWER_SECONDS)
         except (CancelledError, KilledWorker, TimeoutError):
             return None
         except Exception as error:
-            return Done(index, refused=" ".join(str(error).split()) or type(error).__name__)
+            return [Done(batch[0][0], refused=" ".join(str(error).split()) or type(error).__name__)]
         return done
+
+    def _accept(self, batch: list[Task], worker: str, done: list[Done]) -> Iterator[Done]:
+        """What a worker has finished of a batch; what it had no time for, or may not compute, waits again."""
+        finished = [cell for cell in done if not cell.refused]
+        quick = len(finished) == len(batch) and sum(cell.seconds for cell in finished) < BATCH_SECONDS
+        self.sizes[worker] = len(finished) * (2 if quick else 1)
+        self.waiting.extendleft(reversed(batch[len(finished) :]))
+        if len(finished) == len(done):
+            self._give_out()  # so that the worker need not wait until these are kept
+        yield from finished
+        for cell in done[len(finished) :]:
+            self._refuse(worker, cell.refused)
 
     def _refuse(self, worker: str, reason: str) -> None:
         if worker in self.refused:

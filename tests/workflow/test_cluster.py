@@ -1,6 +1,7 @@
 """Clusters: cells go to workers as they come and go, nothing waits without a word, no foreign number gets in."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from threading import Timer
 
 import pandas as pd
 import pytest
-from slow_cells import deadly, sleepy, square, threads
+from slow_cells import deadly, mortal, sleepy, square, threads
 
 from repro.workflow import arithmetic, cluster, sweep
-from repro.workflow.cells import Done, compute_by_name
+from repro.workflow.cells import Done, Proof, compute_batch, compute_by_name
 from repro.workflow.project import PACKAGE, ReproError
 from repro.workflow.sweep import grid
 
@@ -27,20 +28,43 @@ TESTS = Path(__file__).parents[1]
 
 @pytest.fixture
 def said(monkeypatch):
-    """What was told, and looks that follow one another quickly."""
+    """What was told, looks that follow one another quickly, and a proof for which no worker need load torch."""
     words = []
+    for library in ("scipy", "torch"):
+        monkeypatch.delitem(arithmetic._PROBES, library)
     monkeypatch.setattr(cluster, "tell", words.append)
     monkeypatch.setattr(cluster, "LOOK_SECONDS", 0.2)
     return words
 
 
 @contextmanager
-def workers(count, monkeypatch):
+def cluster_of(count):
     """A scheduler, and worker processes of this checkout."""
     settings = {"n_workers": count, "threads_per_worker": 1, "processes": True, "silence_logs": 60}
     with distributed.LocalCluster(**settings, dashboard_address=None) as local:
+        yield local
+
+
+@contextmanager
+def workers(count, monkeypatch):
+    """A cluster, and sweeps spread over it."""
+    with cluster_of(count) as local:
         monkeypatch.setenv(cluster.ADDRESS_VARIABLE, local.scheduler_address)
         yield local
+
+
+@pytest.fixture(scope="module")
+def shared_cluster():
+    with cluster_of(2) as local:
+        yield local
+
+
+@pytest.fixture
+def pair(shared_cluster, monkeypatch):
+    """Two workers that other tests have too, whole again where these have ended one; sweeps are spread over them."""
+    wait_for_workers(shared_cluster, 2)
+    monkeypatch.setenv(cluster.ADDRESS_VARIABLE, shared_cluster.scheduler_address)
+    return shared_cluster
 
 
 @contextmanager
@@ -66,12 +90,12 @@ def pids(frame):
     return set(frame["pid"])
 
 
-def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, said):
-    local = sweep.run(threads, grid(number=range(6)), workers=2, cache=tmp_path / "local").frame
+def test_a_cluster_gives_the_numbers_of_a_local_run(tmp_path, monkeypatch, pair):
+    remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
+    again = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
+    monkeypatch.delenv(cluster.ADDRESS_VARIABLE)
+    local = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "local").frame
     squares = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "local").frame
-    with workers(2, monkeypatch):
-        remote = sweep.run(threads, grid(number=range(6)), cache=tmp_path / "remote").frame
-        again = sweep.run(square, grid(number=[3, 1, 4]), cache=tmp_path / "remote").frame
     pd.testing.assert_frame_equal(remote.drop(columns="pid"), local.drop(columns="pid"), check_exact=True)
     assert len(pids(remote)) == 2 and os.getpid() not in pids(remote)
     pd.testing.assert_frame_equal(again, squares, check_exact=True)
@@ -96,12 +120,68 @@ def test_without_a_worker_it_says_so_and_gives_up_after_the_time_that_was_set(tm
     assert len(said) >= 3
 
 
-def test_a_cell_that_ends_its_workers_is_named_and_the_others_are_kept(tmp_path, monkeypatch, said):
-    with workers(2, monkeypatch), pytest.raises(ReproError, match="3 workers were lost with this cell") as error:
+def test_a_cell_that_ends_its_workers_is_named_and_the_others_are_kept(tmp_path, said, pair):
+    with pytest.raises(ReproError, match="3 workers were lost with this cell") as error:
         sweep.run(deadly, grid(number=range(5), seconds=0.0), cache=tmp_path)
     assert "1 of 5 cells of deadly failed (the others are kept). First: {'number': 2" in str(error.value)
     assert len(list(tmp_path.rglob("*.json"))) == 4
     assert sum("is lost; its cell goes to another" in words for words in said) == 2
+
+
+def test_quick_cells_go_out_in_batches_and_a_worker_lost_with_one_loses_nothing(tmp_path, monkeypatch, said, pair):
+    submitted, submit = [], distributed.Client.submit
+    monkeypatch.setattr(
+        distributed.Client, "submit", lambda *words, **rest: submitted.append(1) or submit(*words, **rest)
+    )
+    monkeypatch.setattr(cluster, "BATCH_SECONDS", 5.0)  # none ends for want of time, whatever the load
+    configs = grid(number=range(60), mark=str(tmp_path / "mark"))
+    remote = sweep.run(mortal, configs, cache=tmp_path / "remote").frame
+    monkeypatch.delenv(cluster.ADDRESS_VARIABLE)
+    pd.testing.assert_frame_equal(remote, sweep.run(mortal, configs, cache=tmp_path / "local").frame, check_exact=True)
+    assert any(re.search(r"is lost; its \d+ cells go to others, one by one", words) for words in said), said
+    assert len(submitted) < 50
+
+
+def test_one_client_serves_all_sweeps_of_a_process_and_is_made_again_once_closed(tmp_path, monkeypatch, said, pair):
+    made, client, address = [], distributed.Client, pair.scheduler_address
+    cluster.connect(address).close()  # that of another test
+    monkeypatch.setattr(distributed, "Client", lambda *words, **rest: made.append(1) or client(*words, **rest))
+    for number in range(2):
+        sweep.run(square, grid(number=number), cache=tmp_path)
+    assert len(made) == 1
+    cluster.connect(address).close()
+    sweep.run(square, grid(number=3), cache=tmp_path)
+    with cluster.connect(address) as last:
+        assert len(made) == 2 and last.status == "running"
+        with monkeypatch.context() as forked:  # the child of a fork, to which the client of its parent says nothing
+            forked.setattr(os, "getpid", lambda: 0)
+            cluster.connect(address).close()
+        assert len(made) == 3
+    assert last.status == "closed"
+
+
+SWEEPS = """
+from pathlib import Path
+from slow_cells import square
+from repro.workflow.sweep import grid, run
+
+for number in range(2):
+    run(square, grid(number=range(9)), cache=Path(f"cells-{number}"))
+print("done", flush=True)
+input()
+"""
+
+
+def test_a_process_ends_without_a_word_of_its_client(tmp_path, monkeypatch):
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, (PACKAGE.parent, TESTS))), "REPRO_PROGRESS": str(tmp_path)}
+    command, pipes = [sys.executable, "-c", SWEEPS], dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with workers(1, monkeypatch):
+        of_before, of_after = (
+            subprocess.Popen(command, env=os.environ | environment, cwd=tmp_path, text=True, **pipes) for _ in range(2)
+        )
+        assert of_before.stdout.readline() == of_after.stdout.readline() == "done\n"
+        assert of_before.communicate("\n", timeout=60) == ("", "") and of_before.returncode == 0
+    assert of_after.communicate("\n", timeout=60) == ("", "") and of_after.returncode == 0  # its scheduler is gone
 
 
 def test_a_lost_scheduler_is_told_and_what_was_finished_is_kept(tmp_path, monkeypatch, said):
@@ -167,7 +247,7 @@ class Fake:
 
     ncores = None
 
-    def submit(self, function, name, index, *rest, **options):
+    def submit(self, *words, **options):
         end = self.ends.pop(0)
 
         class Future:
@@ -176,7 +256,7 @@ class Fake:
             def result(self, timeout):
                 if isinstance(end, Exception):
                     raise end
-                return end
+                return end if isinstance(end, list) else [end]
 
             def add_done_callback(self, call):
                 call(self)
@@ -184,8 +264,33 @@ class Fake:
         return Future()
 
 
-def spread(client):
-    return list(cluster._Spread("tcp://head:1", client, "slow_cells.square", deque([(0, {})]), None).results())
+def spread(client, count=1):
+    tasks = deque((index, {}) for index in range(count))
+    return list(cluster._Spread("tcp://head:1", client, "slow_cells.square", tasks, None).results())
+
+
+def test_a_batch_ends_with_its_time_and_with_a_refusal():
+    tasks, proof = [(index, {"number": index, "seconds": 0.02}) for index in range(3)], Proof.of(sleepy)
+    assert [done.index for done in compute_batch("slow_cells.sleepy", tasks, proof, seconds=60.0)] == [0, 1, 2]
+    assert [done.index for done in compute_batch("slow_cells.sleepy", tasks, proof, seconds=0.01)] == [0]
+    (done,) = compute_batch("slow_cells.sleepy", tasks, proof._replace(code={"code": "another"}), seconds=60.0)
+    assert done.refused and not done.rows
+
+
+def test_what_a_worker_had_no_time_for_or_was_lost_with_goes_out_again(said):
+    """Batches of 1, 2, which is left half done, 1, 2, which is lost, and then one by one."""
+    client, size = Fake(), []
+
+    def submit(function, cell, batch, proof, seconds, **options):
+        size.append(len(batch))
+        lost = len(size) == 4
+        client.ends = [distributed.CancelledError() if lost else [Done(index) for index, _ in batch[:1]]]
+        return Fake.submit(client)
+
+    client.submit = submit
+    assert [done.index for done in spread(client, 6)] == [0, 1, 2, 3, 4, 5]
+    assert size == [1, 2, 1, 2, 1, 1, 1]
+    assert "its 2 cells go to others, one by one" in said[-1]
 
 
 def test_a_worker_that_comes_back_under_its_address_counts_as_lost_too(said):

@@ -4,6 +4,7 @@
 """
 
 import copy
+import functools
 import io
 import json
 from collections import Counter
@@ -21,10 +22,19 @@ NOTEBOOKS = [path.stem for path in PROJECT.all_notebooks()]
 KINDS = ("number", "text", "table", "measurement", "parameter", "figure")
 
 
-class Results(dict):
-    """Results of one run in memory, by file name."""
+@pytest.fixture(autouse=True)
+def parsed_once(monkeypatch):
+    """A committed file is parsed at its first reading, and an edited table, which is no file, never."""
+    parse = functools.cache(verify.parse_table)
+    monkeypatch.setattr(
+        verify, "parse_table", lambda said, name: parse(said, name) if isinstance(said, bytes) else said
+    )
 
-    def read(self, name: str) -> bytes | None:
+
+class Results(dict):
+    """Results of one run in memory, by file name: what the files say, or an edited table."""
+
+    def read(self, name: str) -> bytes | pd.DataFrame | None:
         return self.get(name)
 
     @property
@@ -35,7 +45,7 @@ class Results(dict):
         return pd.read_csv(io.BytesIO(self[name]))
 
     def edited(self, record: dict | None = None, **tables: pd.DataFrame) -> "Results":
-        changed = {f"{name}.csv": table.to_csv(index=False).encode() for name, table in tables.items()}
+        changed = {f"{name}.csv": table.reset_index(drop=True) for name, table in tables.items()}
         return Results(self | ({"results.json": json.dumps(record).encode()} if record else {}) | changed)
 
 

@@ -93,23 +93,21 @@ def test_a_run_that_is_up_to_date_is_skipped_and_every_reason_is_told(toy, monke
     assert would() == (False, "changed since the last run: code cells")
 
 
-def test_committed_results_never_cause_a_skip(toy, tmp_path_factory):
-    toy.repro("run")
-    toy.commit("results")
+def test_committed_results_never_cause_a_skip(done, tmp_path_factory):
+    done.commit("results")
     clone = tmp_path_factory.mktemp("clone") / "toy"
-    subprocess.run(["git", "clone", "-q", str(toy.root), str(clone)], check=True)
+    subprocess.run(["git", "clone", "-q", str(done.root), str(clone)], check=True)
     run = subprocess.run(
-        toy.command("run"), cwd=clone, env=toy.environment, capture_output=True, text=True, check=False
+        done.command("run"), cwd=clone, env=done.environment, capture_output=True, text=True, check=False
     )
     assert "toy: runs: no finished run in the local cache" in run.stdout
 
 
-def test_a_change_of_text_alone_runs_nothing(toy):
-    toy.repro("run")
-    notebook = nbformat.read(toy.notebook, as_version=4)
+def test_a_change_of_text_alone_runs_nothing(done):
+    notebook = nbformat.read(done.notebook, as_version=4)
     notebook.cells[1].source = "# Another title"
-    nbformat.write(notebook, toy.notebook)
-    assert "skipped" in toy.repro("run").stdout
+    nbformat.write(notebook, done.notebook)
+    assert "skipped" in done.repro("run").stdout
 
 
 def test_own_parameters_go_to_a_folder_of_their_own(toy):
@@ -130,11 +128,10 @@ def test_a_profile_changes_what_it_names_and_no_more(toy):
     assert results["claims"] == {} and results["measurements"][0]["verdict"] == "not judged"
 
 
-def test_two_runs_give_the_same_bytes_but_for_the_record(toy):
-    toy.repro("run")
-    first = toy.content()
-    toy.repro("run", "--force")
-    second = toy.content()
+def test_two_runs_give_the_same_bytes_but_for_the_record(done):
+    first = done.content()
+    done.repro("run", "--force")
+    second = done.content()
     assert [name for name in first if first[name] != second[name]] == ["results.json"]
 
 
