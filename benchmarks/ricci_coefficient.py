@@ -28,10 +28,11 @@ import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, shortest_path
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
-from timing import peak_memory, seconds, tell_shortfalls, timed
+from timing import seconds, tell_shortfalls, timed
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.geometry.graph import graph_statistics, local_ricci
+from repro.geometry.neighbours import graph_memory
 from repro.models.ensemble import glorot_ensemble
 from repro.papers.ricci.nets import hidden_widths, task
 from repro.training.ensemble import training_epochs
@@ -134,17 +135,17 @@ def strongest(points: np.ndarray, k: int) -> float:
 def large_graph() -> None:
     n, k, points = LARGE, LARGE_NEIGHBOURS, activations(LARGE)[0]
     graph_statistics(points[: n // 2], [k])  # compiled
-    before = peak_memory()
     ours, (statistics,) = timed(lambda: graph_statistics(points, [k]))
     print(
-        f"n = {n}, k = {k}: {ours:.1f} CPU s, {(peak_memory() - before) / 2**20:.0f} MiB more than half as many points"
+        f"n = {n}, k = {k}: {ours:.1f} CPU s in {graph_memory(n, k) / 2**20:.0f} MiB beside copies of the points",
+        end="",
     )
     searches = {}
     for algorithm in ("brute", "kd_tree"):
         model = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(points)
         searches[algorithm], arcs = timed(lambda model=model: csr_array(model.kneighbors_graph()))
     told = ", ".join(f"{algorithm} {each:.1f} s" for algorithm, each in searches.items())
-    print(f"the product of all pairs alone {all_pairs(points):.1f} s; scikit-learn's neighbours {told}")
+    print(f"; the product of all pairs alone {all_pairs(points):.1f} s; scikit-learn's neighbours {told}")
     degree = np.asarray(arcs.sum(axis=0) + arcs.sum(axis=1), dtype=np.int64)
     assert 4 * arcs.nnz - (degree**2).sum() == statistics.directed_curvature
     edges, sources = csr_array(arcs + arcs.T), range(0, n, n // LARGE_SOURCES)
