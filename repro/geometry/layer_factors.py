@@ -98,18 +98,18 @@ def _factors(network: nn.Module, layers: Layers, x: Tensor) -> dict[str, Factors
         return output.clone()  # which the network may change in place
 
     hooks = [layer.register_forward_hook(keep, with_kwargs=True) for layer in layers.values()]
-    try:
-        with torch.enable_grad():
+    with torch.enable_grad():
+        try:
             result = network(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    once = {name: calls[layer][0] for name, layer in layers.items() if len(calls[layer]) == 1}
-    once = {name: (given, made) for name, (given, made) in once.items() if made.requires_grad and len(made) == len(x)}
-    if not once or not isinstance(result, Tensor) or result.shape not in ((len(x),), (len(x), 1)):
-        return {}
-    wanted = [made for _, made in once.values()]
-    derivatives = torch.autograd.grad(result.sum(), wanted, allow_unused=True, materialize_grads=True)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        once = {name: calls[layer][0] for name, layer in layers.items() if len(calls[layer]) == 1}
+        once = {name: call for name, call in once.items() if call[1].requires_grad and len(call[1]) == len(x)}
+        if not once or not isinstance(result, Tensor) or result.shape not in ((len(x),), (len(x), 1)):
+            return {}
+        wanted = [made for _, made in once.values()]
+        derivatives = torch.autograd.grad(result.sum(), wanted, allow_unused=True, materialize_grads=True)
     return {
         name: Factors(_inputs(layers[name], given), _outputs(layers[name], derivative))
         for (name, (given, _)), derivative in zip(once.items(), derivatives, strict=True)

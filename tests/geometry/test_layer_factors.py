@@ -151,6 +151,15 @@ def test_hooks_are_taken_off_when_the_network_fails():
     assert not network.layers["body"]._forward_hooks
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_gradients_may_be_off_around(mode):
+    torch.manual_seed(0)
+    network, x = dense().double(), points(5, 20)
+    expected = empirical_ntk(network, x)
+    with mode():
+        assert torch.allclose(empirical_ntk(network, x), expected, rtol=1e-10)
+
+
 def test_no_trainable_parameter_is_named():
     with pytest.raises(ValueError, match="no parameter that requires a gradient"):
         empirical_ntk(dense().requires_grad_(False), torch.ones(3, 20))
