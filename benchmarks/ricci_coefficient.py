@@ -8,12 +8,16 @@
 5. Local and layer coefficients, per step from a layer to the next.
 6. What early stopping costs: a look at the mean local coefficient against a validation loss and an epoch of training.
 
+7. With --large only: 50 000 points, against scikit-learn and SciPy's breadth-first search from some of them, its time
+   scaled to all: rustworkx's matrix of distances would take 20 GB, and its searches from single vertices are slower.
+
 Searches of the plain ways start from a few sources, and their time is scaled to all n; curvatures must agree with ours,
 and hop sums with SciPy on one whole graph and with rustworkx on all.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from itertools import islice
 from typing import NamedTuple
@@ -22,12 +26,13 @@ import networkx as nx
 import numpy as np
 import torch
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import shortest_path
-from sklearn.neighbors import kneighbors_graph
+from scipy.sparse.csgraph import breadth_first_order, shortest_path
+from sklearn.neighbors import NearestNeighbors, kneighbors_graph
 from timing import seconds, tell_shortfalls, timed
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.geometry.graph import graph_statistics, local_ricci
+from repro.geometry.neighbours import graph_memory
 from repro.models.ensemble import glorot_ensemble
 from repro.papers.ricci.nets import hidden_widths, task
 from repro.training.ensemble import training_epochs
@@ -38,6 +43,7 @@ except ImportError:
     rustworkx = None
 
 WIDTH = 50
+LARGE, LARGE_NEIGHBOURS, LARGE_SOURCES = 50_000, 50, 50
 SINGLE = [(1000, 10), (1000, 50), (1000, 200), (2000, 10), (2000, 50), (2000, 350), (5000, 50)]  # (points, k)
 SOURCES = {"networkx": 8, "SciPy": 40}
 GRIDS = {
@@ -126,6 +132,44 @@ def strongest(points: np.ndarray, k: int) -> float:
     return float(rustworkx.distance_matrix(graph, parallel_threshold=len(points) + 1).sum())
 
 
+def large_graph() -> None:
+    n, k, points = LARGE, LARGE_NEIGHBOURS, activations(LARGE)[0]
+    graph_statistics(points[: n // 2], [k])  # compiled
+    ours, (statistics,) = timed(lambda: graph_statistics(points, [k]))
+    print(
+        f"n = {n}, k = {k}: {ours:.1f} CPU s in {graph_memory(n, k) / 2**20:.0f} MiB beside copies of the points",
+        end="",
+    )
+    searches = {}
+    for algorithm in ("brute", "kd_tree"):
+        model = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(points)
+        searches[algorithm], arcs = timed(lambda model=model: csr_array(model.kneighbors_graph()))
+    told = ", ".join(f"{algorithm} {each:.1f} s" for algorithm, each in searches.items())
+    print(f"; the product of all pairs alone {all_pairs(points):.1f} s; scikit-learn's neighbours {told}")
+    degree = np.asarray(arcs.sum(axis=0) + arcs.sum(axis=1), dtype=np.int64)
+    assert 4 * arcs.nnz - (degree**2).sum() == statistics.directed_curvature
+    edges, sources = csr_array(arcs + arcs.T), range(0, n, n // LARGE_SOURCES)
+    hops = shortest_path(edges, unweighted=True, indices=list(sources)).mean() * n**2
+    assert abs(hops / statistics.hop_sum - 1) < 0.05  # that of the sources, scaled
+    searching, _ = timed(lambda: [breadth_first_order(edges, source) for source in sources])
+    whole = min(searches.values()) + searching * n / len(sources)
+    print(
+        f"strongest libraries {whole:.0f} s, {whole / ours:.0f} times: the faster neighbours and SciPy's breadth-first "
+        f"search from {len(sources)} points, {searching:.2f} s, scaled to all"
+    )
+
+
+def all_pairs(points: np.ndarray) -> float:
+    """Seconds of the matrix product of all points, in blocks that are not kept."""
+    single = points.astype(np.float32)
+
+    def multiply() -> None:
+        for row in range(0, len(single), 128):
+            single[row : row + 128] @ single.T
+
+    return timed(multiply)[0]
+
+
 def against_the_strongest() -> dict[str, float]:
     if rustworkx is None:
         print("rustworkx is not installed: no comparison with the strongest libraries (pip install 'repro[bench]')")
@@ -204,6 +248,8 @@ def main() -> None:
     shared_search()
     local_coefficients()
     early_stopping()
+    if "--large" in sys.argv[1:]:
+        large_graph()
     tell_shortfalls(ratios | rivals, USUAL | (USUAL_STRONGEST if rivals else {}))
 
 

@@ -14,7 +14,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-import psutil
 from torch import Tensor
 from tqdm import tqdm
 
@@ -22,6 +21,7 @@ from repro.geometry.arrays import as_array, as_list, check_whole
 from repro.geometry.neighbours import (
     GraphStatistics,
     check_convention,
+    check_memory,
     checked_layer,
     edge_curvature,
     graph_memory,
@@ -90,7 +90,8 @@ def ricci_coefficient(
     correlation of (eta_l, Ric_l) over l = 1..L − 1 (arXiv 2404.14265). Ricci flow shrinks distances where curvature is
     positive and stretches them where it is negative, so a network that acts like it has rho < 0.
 
-    Time grows with n² to n³ and memory with n²; where it takes long, a bar tells the memory and the time left.
+    Time grows with n² to n³ and memory with n² up to 20,000 points, beyond them with n k, unless points coincide or tie
+    in great numbers; where it takes long, a bar tells the memory and the time left.
 
     Args:
         layers: activations (n, w_l) of the L >= 2 hidden layers on the same n points, without input and output.
@@ -127,13 +128,9 @@ def ricci_coefficient(
 
 def _ricci_coefficient(layers: list[np.ndarray], k: int, convention: str, workers: int) -> RicciCoefficient:
     n, held = len(layers[0]), min(workers, len(layers))
-    needed = held * graph_memory(n)
-    free = psutil.virtual_memory().available
-    if needed > free:
-        raise ValueError(
-            f"graphs of {n:,} points need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free: pass points=, "
-            "or fewer workers"
-        )
+    check_whole(k, "k", n - 1, "n - 1")
+    needed = held * graph_memory(n, k)
+    check_memory(n, needed)
     told = f"{len(layers)} graphs of {n:,} points, {needed / 2**30:.1f} GiB"
     with ThreadPoolExecutor(held) as pool:
         found = pool.map(lambda layer: graph_statistics(layer, [k])[0], layers)

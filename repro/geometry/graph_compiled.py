@@ -28,13 +28,7 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
     by more than twice the largest distance asked for and 8 √ε |x|, y is beyond it whatever the rounding.
     """
     width, n = coordinates.shape
-    centred = coordinates - coordinates.mean(axis=1, keepdims=True)  # smaller numbers, less doubt
-    squares = np.einsum("ij,ij->j", centred, centred)
-    lengths = np.sqrt(squares)
-    error = ROUNDING * (width + 32)
-    ones = np.ones_like(squares)
-    left = np.ascontiguousarray(np.vstack([-2 * centred, squares, ones]).T, dtype=np.float32)
-    right = np.vstack([centred, ones, squares]).astype(np.float32)  # left @ right is |x|² − 2 xy + |y|²
+    left, right, lengths = single_precision(coordinates)
     exact = np.ascontiguousarray(coordinates.T)
     step = max(16, BLOCK // n)
     for start in range(0, n, step):
@@ -42,10 +36,32 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
         near[np.arange(len(near)), np.arange(start, start + len(near))] = np.inf
         alone = len(places) == 1  # to sort is no dearer than several partitions, and tells how many lie in doubt
         ordered = np.partition(near, places, axis=1) if alone else np.sort(near, axis=1)
-        own = lengths[start : start + step]
-        farthest = own * (1 + 8 * math.sqrt(error)) + 2 * np.sqrt(ordered[:, places[-1]].clip(min=0), dtype=np.float64)
-        doubt = error * (own + np.minimum(farthest, lengths.max())) ** 2 + TINY * (width + 32)
+        doubt = doubts(lengths[start : start + step], ordered[:, places[-1]], lengths.max(), width)
         yield start, _decide(near, ordered, not alone, places, doubt.astype(np.float32), exact, start)
+
+
+def single_precision(coordinates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Factors (n, w + 2) and (w + 2, n) of the squared distances of points (w, n), and lengths (n,) from their mean."""
+    centred = coordinates - coordinates.mean(axis=1, keepdims=True)  # smaller numbers, less doubt
+    squares = np.einsum("ij,ij->j", centred, centred)
+    ones = np.ones_like(squares)
+    left = np.ascontiguousarray(np.vstack([-2 * centred, squares, ones]).T, dtype=np.float32)
+    right = np.vstack([centred, ones, squares]).astype(np.float32)  # left @ right is |x|² − 2 xy + |y|²
+    return left, right, np.sqrt(squares)
+
+
+def doubts(lengths: np.ndarray, thresholds: np.ndarray, longest: float, width: int) -> np.ndarray:
+    """By how much those squared distances are off at most, for pairs that are not much farther apart than a threshold.
+
+    Args:
+        lengths: (rows,) of the points.
+        thresholds: (rows,) largest squared distance asked for, as such a product has it.
+        longest: length of any point.
+        width: number of coordinates.
+    """
+    error = ROUNDING * (width + 32)
+    farthest = lengths * (1 + 8 * math.sqrt(error)) + 2 * np.sqrt(thresholds.clip(min=0), dtype=np.float64)
+    return np.asarray(error * (lengths + np.minimum(farthest, longest)) ** 2 + TINY * (width + 32))
 
 
 def arc_statistics(arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -35,6 +35,24 @@ def blocks_of_levels(coordinates: np.ndarray, places: np.ndarray) -> Iterator[tu
         yield start, sum((distances > each[:, None]).astype(np.uint8) for each in thresholds.T)
 
 
+def blocks_of_neighbours(
+    coordinates: np.ndarray, places: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The same of pairs of a level below the highest, some points after others.
+
+    Args:
+        coordinates: (w, n), float64.
+        places: from 0, increasing, at most 255.
+
+    Yields:
+        numbers (rows,) of such pairs of each point, its partners (pairs,) in increasing order, point after point, and
+        their levels (pairs,).
+    """
+    for _, level in blocks_of_levels(coordinates, places):
+        rows, partners = np.nonzero(level < len(places))
+        yield np.bincount(rows, minlength=len(level)), partners.astype(np.int32), level[rows, partners]
+
+
 def packed(arcs: np.ndarray) -> np.ndarray:
     """Rows (r, n) of a boolean matrix as `arc_statistics` takes them."""
     return arcs
@@ -65,6 +83,20 @@ def hop_sums(adjacent: np.ndarray, wanted: np.ndarray | None = None) -> np.ndarr
     hops = shortest_path(csr_array(adjacent, dtype=np.float64), unweighted=True)
     sums = (hops if wanted is None else np.where(wanted, hops, 0.0)).sum(axis=1)
     return np.where(np.isfinite(sums), sums, -1.0).astype(np.int64)
+
+
+def hop_sums_of_lists(indptr: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Sum (n,) of the hop distances from each vertex to all others; −1 where one cannot be reached.
+
+    Args:
+        indptr: (n + 1,) where the neighbours of each vertex begin and end, as in a sparse matrix, symmetric.
+        indices: the neighbours.
+    """
+    n = len(indptr) - 1
+    graph = csr_array((np.ones(len(indices)), indices, indptr), shape=(n, n))
+    blocks = (np.arange(start, min(start + ROWS, n)) for start in range(0, n, ROWS))
+    sums = [shortest_path(graph, unweighted=True, indices=sources).sum(axis=1) for sources in blocks]
+    return np.asarray(np.nan_to_num(np.concatenate(sums), posinf=-1), dtype=np.int64)
 
 
 def common_neighbours(adjacent: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

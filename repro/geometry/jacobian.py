@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -37,15 +37,24 @@ def jacobian(network: nn.Module, x: Tensor, batch_size: int = BATCH) -> Tensor:
     """
     x = checked_inputs(network, x, "x")
     check_whole(batch_size, "batch_size")
-    parameters = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
+    names = [name for name, value in network.named_parameters() if value.requires_grad]
+    return parameter_rows(network, x, batch_size, names)
+
+
+def parameter_rows(network: nn.Module, x: Tensor, batch_size: int, names: Sequence[str]) -> Tensor:
+    """The part of `jacobian` that belongs to some of the parameters, for arguments that were checked."""
+    detached = {name: value.detach() for name, value in network.named_parameters() if value.requires_grad}
+    parameters = {name: detached.pop(name) for name in names}
 
     def output(values: Mapping[str, Tensor], example: Tensor) -> Tensor:
-        result = torch.func.functional_call(network, dict(values), (example[None],))
+        result = torch.func.functional_call(network, {**detached, **values}, (example[None],))
         if result.shape not in ((1,), (1, 1)):
             raise ValueError(f"expected a network with one output, (1,) or (1, 1) per input, got {tuple(result.shape)}")
         scalar: Tensor = result.reshape(())
         return scalar
 
+    if not parameters:
+        return x.new_empty(len(x), 0)
     gradient = torch.func.vmap(torch.func.grad(output), in_dims=(None, 0))
     rows = torch.empty(len(x), sum(value.numel() for value in parameters.values()), dtype=x.dtype, device=x.device)
     for start in range(0, len(x), batch_size):

@@ -13,10 +13,11 @@ Hop distances are the same in both.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 from scipy.sparse import csr_array, issparse, sparray, spmatrix
 from scipy.sparse.csgraph import shortest_path
 from scipy.spatial import cKDTree
@@ -26,9 +27,13 @@ from repro.geometry.arrays import NUMERIC, as_array, as_list, check_whole
 
 try:
     from repro.geometry import graph_compiled as loops
+    from repro.geometry import graph_large as large
 except ImportError:  # no numba: the same integers, more slowly
+    from repro.geometry import graph_plain as large  # type: ignore[no-redef]
     from repro.geometry import graph_plain as loops  # type: ignore[no-redef]
 
+FEW = 20_000  # points; graphs of more are lists of arcs, at 50 000 in a third of the time and a tenth of the memory
+ARCS_OF_BITS = 32  # lists of more than n²/32 arcs take more memory than bits
 CONVENTIONS = ("directed", "union")
 CURVATURES = ("forman", "augmented", "ollivier")
 
@@ -64,8 +69,14 @@ def neighbour_graph(points: Tensor | np.ndarray, k: int, convention: str = "dire
     """
     check_convention(convention)
     coordinates = np.ascontiguousarray(_checked_points(points, [k]))
-    adjacent = np.concatenate([level == 0 for _, level in loops.blocks_of_levels(coordinates, np.array([k - 1]))])
-    return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
+    order = _near_together(coordinates)
+    listed = _listed_levels(coordinates[:, order], [k])
+    if listed is None:
+        adjacent = np.concatenate([level == 0 for _, level in loops.blocks_of_levels(coordinates, np.array([k - 1]))])
+        return csr_array(adjacent | adjacent.T if convention == "union" else adjacent, dtype=np.int64)
+    place = np.argsort(order)
+    arcs = _checked_graph(listed[place][:, place])
+    return (_edges(arcs) if convention == "union" else arcs).astype(np.int64)
 
 
 def total_curvature(graph: Graph, convention: str = "directed") -> int:
@@ -96,7 +107,7 @@ def hop_sum(graph: Graph) -> int | float:
     """Sum of the hop distances over all ordered pairs of vertices, arcs taken without direction.
 
     Args:
-        graph: (n, n) adjacency, sparse or dense; n² bytes of memory are used.
+        graph: (n, n) adjacency, sparse or dense; n² bytes of memory are used up to 20 000 vertices.
 
     Returns:
         The sum, or inf when the graph is disconnected.
@@ -104,7 +115,12 @@ def hop_sum(graph: Graph) -> int | float:
     Raises:
         ValueError: for a graph that is not square or has self-loops.
     """
-    return _total(loops.hop_sums(_undirected(_checked_graph(graph))))
+    adjacency = _checked_graph(graph)
+    n = adjacency.shape[0]
+    if _fits_bits(n, adjacency.nnz // max(1, n)):
+        return _total(loops.hop_sums(_undirected(adjacency)))
+    edges = _edges(adjacency)
+    return _total(large.hop_sums_of_lists(edges.indptr, edges.indices))
 
 
 def hops_to_neighbours(graph: Graph, next_graph: Graph) -> np.ndarray:
@@ -174,15 +190,11 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     wanted = as_list(neighbours, "neighbours", "values of k")
     coordinates = _checked_points(points, wanted)
     ascending = sorted(set(wanted))
-    alike = cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else slice(None)
-    ordered = np.ascontiguousarray(coordinates[:, alike])  # the order of the points changes the time of the search only
-    graphs: list[list[np.ndarray]] = [[] for _ in ascending]
-    for _, level in loops.blocks_of_levels(ordered, np.array(ascending) - 1):
-        for t, rows in enumerate(graphs):
-            rows.append(loops.packed(level <= t))
+    ordered = np.ascontiguousarray(coordinates[:, _near_together(coordinates)])
+    listed = _listed_levels(ordered, ascending)
+    measured = _measured_bits(ordered, ascending) if listed is None else _measured_lists(listed, len(ascending))
     found = {}
-    for k, rows in zip(ascending, graphs, strict=True):
-        directed_degree, union_degree, hops = loops.arc_statistics(np.concatenate(rows))
+    for k, (directed_degree, union_degree, hops) in zip(ascending, measured, strict=True):
         arcs, edges = int(directed_degree.sum()) // 2, int(union_degree.sum()) // 2
         found[k] = GraphStatistics(
             k=k,
@@ -195,9 +207,74 @@ def graph_statistics(points: Tensor | np.ndarray, neighbours: Iterable[int]) -> 
     return [found[k] for k in wanted]
 
 
-def graph_memory(points: int) -> int:
-    """Bytes that `graph_statistics` holds at most for one k."""
+def graph_memory(points: int, k: int) -> int:
+    """Bytes that `graph_statistics` holds at most for one k without ties, beside some copies of the points."""
+    if _fits_bits(points, k):
+        return _bits(points)
+    return points * (20 * k + 2048) + 2**24  # arcs, their reverse, edges; a search and candidates
+
+
+def check_memory(points: int, needed: int) -> None:
+    """Raise ValueError where less than the bytes needed are free."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise ValueError(
+            f"graphs of {points:,} points need {needed / 2**30:.1f} GiB, {free / 2**30:.1f} are free: pass points=, "
+            "or fewer workers"
+        )
+
+
+Degrees = tuple[np.ndarray, np.ndarray, np.ndarray]  # in + out, without directions, and sums of hops: (n,) each
+
+
+def _measured_bits(ordered: np.ndarray, ascending: Sequence[int]) -> Iterator[Degrees]:
+    graphs: list[list[np.ndarray]] = [[] for _ in ascending]
+    for _, level in loops.blocks_of_levels(ordered, np.array(ascending) - 1):
+        for t, rows in enumerate(graphs):
+            rows.append(loops.packed(level <= t))
+    for rows in graphs:
+        yield loops.arc_statistics(np.concatenate(rows))
+
+
+def _measured_lists(listed: csr_array, levels: int) -> Iterator[Degrees]:
+    for level in range(1, levels + 1):
+        arcs = csr_array((listed.data <= level, listed.indices, listed.indptr), shape=listed.shape, copy=True)
+        arcs.eliminate_zeros()
+        edges = _edges(arcs)
+        degree = np.diff(arcs.indptr) + np.bincount(arcs.indices, minlength=arcs.shape[0])
+        del arcs  # while the search lasts
+        yield degree, np.diff(edges.indptr), large.hop_sums_of_lists(edges.indptr, edges.indices)
+
+
+def _listed_levels(ordered: np.ndarray, ascending: Sequence[int]) -> csr_array | None:
+    """Place among the values of k, from 1, of the first whose graph holds each arc; None where bits are better."""
+    n = ordered.shape[1]
+    if _fits_bits(n, ascending[-1]):
+        return None
+    counts, neighbours, levels, held = [], [], [], 0
+    for number, partners, level in large.blocks_of_neighbours(ordered, np.array(ascending) - 1):
+        counts.append(number)
+        neighbours.append(partners)
+        levels.append(level + np.uint8(1))
+        held += len(partners)
+        if ARCS_OF_BITS * held > n**2:  # by ties
+            check_memory(n, _bits(n))
+            return None
+    ends = np.concatenate([[0], *counts]).cumsum().astype(np.int32 if held < 2**31 else np.int64)  # half the memory
+    return csr_array((np.concatenate(levels), np.concatenate(neighbours), ends), shape=(n, n))
+
+
+def _fits_bits(points: int, k: int) -> bool:
+    return points <= FEW or ARCS_OF_BITS * k > points
+
+
+def _bits(points: int) -> int:
     return 6 * points * ((points + 63) // 64) * 8 + 2**24  # arcs, edges and a search in bits; a block of distances
+
+
+def _near_together(coordinates: np.ndarray) -> np.ndarray:
+    """An order of the points in which near ones follow one another: it changes the time of the search only."""
+    return cKDTree(coordinates.T, leafsize=32).indices if len(coordinates) else np.arange(coordinates.shape[1])
 
 
 def _curvature(count: int, degree: np.ndarray) -> int:
@@ -263,6 +340,11 @@ def _check_symmetric(adjacency: csr_array) -> None:
     pairs = ((adjacency.indptr, transposed.indptr), (adjacency.indices, transposed.indices))
     if not all(np.array_equal(rows, columns) for rows, columns in pairs):
         raise ValueError("the adjacency of an undirected graph must be symmetric")
+
+
+def _edges(arcs: csr_array) -> csr_array:
+    edges: csr_array = (arcs + arcs.T).tocsr()
+    return edges
 
 
 def _undirected(adjacency: csr_array) -> np.ndarray:

@@ -7,16 +7,17 @@ The latter are f(x) = (1/h) Σₙ βₙ c relu(wₙ·x/√d + bₙ). What a kern
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from repro.geometry.arrays import as_tensor
-from repro.geometry.jacobian import BATCH, checked_inputs, jacobian
+from repro.geometry.arrays import as_tensor, check_whole
+from repro.geometry.jacobian import BATCH, checked_inputs, parameter_rows
 from repro.geometry.kernel_pca import eigenvector_information, label_alignment, label_projection
+from repro.geometry.layer_factors import Factors, factored_layers, layer_factors
 from repro.geometry.roots import square_root_
 
 __all__ = [
@@ -32,6 +33,7 @@ Array = TypeVar("Array", Tensor, np.ndarray)
 
 
 LEFT_BYTES, RIGHT_BYTES = 2**31, 2**29  # of the Jacobian rows held on either side of a product
+TILE = 512  # points, or positions of them, on either side of a product at a time: some MB
 PATIENCE = 2  # seconds of silence before a progress bar
 
 
@@ -39,8 +41,9 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
     """Neural tangent kernel Θ(x, y) = Σ ∂f(x) ∂f(y) over all trainable parameters of a network with one output.
 
     It is a product of Jacobians, made in blocks of rows so that memory stays within some 3 GiB, and the kernel, for any
-    number of points. Without y, p points and P parameters of 4 bytes take some p (1 + p P / 2³⁰) gradients; a bar shows
-    them where they take long. Keep `jacobian` of the points instead where several kernels share them.
+    number of points. Wide layers of few positions enter by the factors of their part, which are short, and all other
+    parameters by rows; without y, p points whose rows take R bytes then take some p (1 + p R / 2³²) gradients, and a
+    bar shows them where they take long. Keep `jacobian` of the points instead where several kernels share them.
 
     Args:
         network: module from (points, ...) to (points,) or (points, 1).
@@ -56,30 +59,69 @@ def empirical_ntk(network: nn.Module, x: Tensor, y: Tensor | None = None, batch_
     """
     x = checked_inputs(network, x, "x")
     y = y if y is None else checked_inputs(network, y, "y")
-    parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
-    row = max(1, parameters * x.element_size())
-    rows, columns = max(1, LEFT_BYTES // row), max(1, RIGHT_BYTES // row)
+    check_whole(batch_size, "batch_size")
+    jacobian = _FactoredJacobian(network, x, batch_size)
+    rows, columns = max(1, LEFT_BYTES // jacobian.row), max(1, RIGHT_BYTES // jacobian.row)
     second = x if y is None else y
     kernel = torch.empty(len(x), len(second), dtype=x.dtype, device=x.device)
     blocks = [(top, min(top + rows, len(x))) for top in range(0, len(x), rows)]
     firsts = [stop if y is None else 0 for _, stop in blocks]  # what lies before is known by symmetry
     gradients = len(x) + sum(len(second) - first for first in firsts)
-    with tqdm(total=gradients, desc=f"kernel, {parameters:,} parameters", unit=" gradients", delay=PATIENCE) as bar:
+    with tqdm(total=gradients, desc=f"kernel, {jacobian.told}", unit=" gradients", delay=PATIENCE) as bar:
         for (top, stop), first in zip(blocks, firsts, strict=True):
-            left = jacobian(network, x[top:stop], batch_size)
-            bar.update(len(left))
+            left = jacobian(x[top:stop])
+            bar.update(stop - top)
             if y is None:
-                kernel[top:stop, top:stop] = left @ left.T
+                _multiply(left, left, kernel[top:stop, top:stop], symmetric=True)
             for start in range(first, len(second), columns):
-                right = jacobian(network, second[start : start + columns], batch_size)
-                bar.update(len(right))
-                product = left @ right.T
-                kernel[top:stop, start : start + columns] = product
+                right = jacobian(second[start : start + columns])
+                product = kernel[top:stop, start : start + columns]
+                _multiply(left, right, product)
+                bar.update(product.shape[1])
                 if y is None:
                     kernel[start : start + columns, top:stop] = product.T
                 del right
             del left  # or two of them are held while the next is made
     return kernel
+
+
+class _Derivatives(NamedTuple):
+    rows: Tensor  # (points, some parameters)
+    factors: list[Factors]  # of the other parameters, layer by layer
+
+
+class _FactoredJacobian:
+    """Derivatives of a network with one output, with the parts of wide layers as factors."""
+
+    def __init__(self, network: nn.Module, x: Tensor, batch_size: int) -> None:
+        self.network, self.batch_size = network, batch_size
+        self.layers = factored_layers(network, x)
+        values = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        self.names = [name for name in values if name.rpartition(".")[0] not in self.layers]
+        one = layer_factors(network, self.layers, x[:1], 1)
+        rest = sum(values[name].numel() for name in self.names)
+        self.row = (rest + sum(part.numel() for factors in one for part in factors)) * x.element_size()  # bytes a point
+        self.told = f"{sum(value.numel() for value in values.values()):,} parameters"
+
+    def __call__(self, x: Tensor) -> _Derivatives:
+        """Of some points."""
+        rows = parameter_rows(self.network, x, self.batch_size, self.names)
+        return _Derivatives(rows, layer_factors(self.network, self.layers, x, self.batch_size))
+
+
+def _multiply(left: _Derivatives, right: _Derivatives, product: Tensor, symmetric: bool = False) -> None:
+    """Write the inner products of derivatives; of the same ones, where it is symmetric, each pair once."""
+    positions = max((factors.inputs.shape[1] for factors in left.factors), default=1)
+    side = max(1, TILE // positions)
+    for top in range(0, product.shape[0], side):
+        for start in range(top if symmetric else 0, product.shape[1], side):
+            rows, columns = slice(top, top + side), slice(start, start + side)
+            tile = left.rows[rows] @ right.rows[columns].T
+            for first, second in zip(left.factors, right.factors, strict=True):
+                tile += first.taken(rows).product(second.taken(columns))
+            product[rows, columns] = tile
+            if symmetric:  # to the last bit
+                product[columns, rows] = tile.T if top < start else tile.tril() + tile.tril(-1).T
 
 
 def relu_ntk(x: Array, y: Array | None = None) -> Array:

@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import shortest_path
 
-from repro.geometry import graph_compiled, graph_plain
+from repro.geometry import graph_compiled, graph_large, graph_plain
 from repro.geometry import neighbours as graphs_module
 from repro.geometry.graph import (
     graph_statistics,
@@ -107,12 +107,13 @@ def loops(request, monkeypatch):
 
 
 def test_compiled_loops_are_used_where_numba_is_installed():
-    assert graphs_module.loops is graph_compiled
+    assert graphs_module.loops is graph_compiled and graphs_module.large is graph_large
     without = (
-        "import sys; sys.modules['numba'] = None; from repro.geometry import graph, neighbours as n; print(n.loops)"
+        "import sys; sys.modules['numba'] = None; from repro.geometry import graph, neighbours as n; "
+        "print(n.loops, n.large)"
     )
     found = subprocess.run([sys.executable, "-c", without], capture_output=True, text=True, check=True).stdout
-    assert "graph_plain" in found
+    assert found.count("graph_plain.py") == 2
 
 
 @pytest.mark.usefixtures("loops")
@@ -190,6 +191,79 @@ def test_levels_in_doubt_are_decided_exactly(name, places):
         for each in (graph_compiled, graph_plain)
     )
     assert np.array_equal(compiled, plain)
+
+
+@pytest.fixture(params=[graph_large, graph_plain], ids=["compiled", "plain"])
+def as_lists(request, monkeypatch):
+    """A call to go from graphs in bits to graphs as lists of arcs."""
+
+    def switch():
+        monkeypatch.setattr(graphs_module, "large", request.param)
+        monkeypatch.setattr(graphs_module, "FEW", 0)
+        monkeypatch.setattr(graphs_module, "ARCS_OF_BITS", 0)
+
+    return switch
+
+
+@pytest.mark.parametrize("neighbours", [[1], [8], [5, 1, 2, 8, 2]], ids=str)
+@pytest.mark.parametrize("points", [*POINTS.values(), *LAYERS.values()], ids=[*POINTS, *LAYERS])
+def test_lists_of_arcs_are_the_graphs_in_bits(points, neighbours, as_lists):
+    def everything():
+        graphs = [neighbour_graph(points, neighbours[0], convention) for convention in ("directed", "union")]
+        return graph_statistics(points, neighbours), [hop_sum(each) for each in graphs], graphs
+
+    statistics, hops, graphs = everything()
+    as_lists()
+    listed_statistics, listed_hops, listed = everything()
+    assert listed_statistics == statistics and listed_hops == hops
+    for one, other in zip(graphs, listed, strict=True):
+        for part in ("data", "indices", "indptr"):
+            assert np.array_equal(getattr(one, part), getattr(other, part))
+            assert getattr(one, part).dtype == getattr(other, part).dtype
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_lists_of_arcs_over_several_blocks_of_sources_and_groups_passed_over(seed, as_lists):
+    generator = np.random.default_rng(seed)
+    centres = (20 if seed else 1) * generator.standard_normal((7, 4))
+    points = centres[generator.integers(7, size=2_100)] + generator.standard_normal((2_100, 4))
+    points[::3] = np.round(points[::3])  # ties
+    points[1::50] = points[::50]  # duplicates
+    neighbours = [2, 20] if seed else [15, 40]  # in pieces, and connected
+    expected = graph_statistics(points, neighbours)
+    assert {math.isinf(each.hop_sum) for each in expected} == {seed > 0}
+    as_lists()
+    assert graph_statistics(points, neighbours) == expected
+
+
+def test_points_that_tie_too_often_for_lists_are_counted_in_bits(monkeypatch):
+    points = np.repeat(normal(2), 50, axis=0)
+    expected = graph_statistics(points, [1])
+    monkeypatch.setattr(graphs_module, "FEW", 0)
+    assert graph_statistics(points, [1]) == expected and expected[0].arcs == 100 * 49
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(available=2**20))
+    with pytest.raises(ValueError, match="graphs of 100 points need"):
+        graph_statistics(points, [1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the address space of a process is limited on Linux only")
+def test_many_points_need_little_memory():
+    told = graphs_module.graph_memory(25_000, 5)
+    assert told < 25_000**2 / 8  # one set of arcs in bits
+    run = f"""
+import resource
+import numpy as np
+import psutil
+from repro.geometry import neighbours
+points = np.random.default_rng(0).standard_normal((25_000, 3))
+neighbours.graph_statistics(points[:500], [5])
+neighbours.large.hop_sums_of_lists(np.array([0, 1, 2], np.int32), np.array([1, 0], np.int32))
+limit = psutil.Process().memory_info().vms + {told} + 10 * points.nbytes
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+neighbours.graph_statistics(points, [5])
+"""
+    child = subprocess.run([sys.executable, "-c", run], capture_output=True, text=True)
+    assert child.returncode == 0, child.stderr  # in bits it fails
 
 
 @pytest.mark.parametrize(
