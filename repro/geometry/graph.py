@@ -41,6 +41,7 @@ __all__ = [
     "hop_sum",
     "layer_ricci_coefficients",
     "local_ricci",
+    "local_ricci_by_curvature",
     "local_ricci_coefficients",
     "neighbour_graph",
     "ricci_coefficient",
@@ -204,13 +205,23 @@ def local_ricci(layers: Iterable[Tensor | np.ndarray], k: int, curvature: str = 
         ValueError: for fewer than two layers, layers of differing numbers of points, or what `neighbour_graph` and
             `edge_curvature` refuse.
     """
+    return local_ricci_by_curvature(layers, k, [curvature])[curvature]
+
+
+def local_ricci_by_curvature(
+    layers: Iterable[Tensor | np.ndarray], k: int, curvatures: Iterable[str]
+) -> dict[str, LocalRicci]:
+    """`local_ricci` for several curvatures of the same graphs, whose neighbours and hops are searched for once."""
     graphs = [neighbour_graph(points, k, "union") for points in _checked_layers(layers)]
     steps = list(pairwise(graphs))
     degrees = np.stack([np.diff(graph.indptr) for graph, _ in steps])  # (L − 1, n)
-    o = np.stack([edge_curvature(graph, curvature).sum(axis=1) for graph, _ in steps]) / degrees
     eta = np.stack([hops_to_neighbours(graph, following) for graph, following in steps]) / degrees - 1
-    of_layers = [_pearson(o[step, kept], eta[step, kept]) for step, kept in enumerate(np.isfinite(eta))]
-    return LocalRicci(points=_pearson(o.T, eta.T), layers=np.array(of_layers), curvature=o, eta=eta)
+    found = {}
+    for curvature in curvatures:
+        o = np.stack([edge_curvature(graph, curvature).sum(axis=1) for graph, _ in steps]) / degrees
+        of_layers = [_pearson(o[step, kept], eta[step, kept]) for step, kept in enumerate(np.isfinite(eta))]
+        found[curvature] = LocalRicci(_pearson(o.T, eta.T), np.array(of_layers), o, eta)
+    return found
 
 
 def local_ricci_coefficients(layers: Iterable[Tensor | np.ndarray], k: int, curvature: str = "forman") -> np.ndarray:

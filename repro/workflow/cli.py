@@ -112,10 +112,9 @@ def _plain(table: Table) -> str:
 )
 @click.option(
     "--jobs",
-    default=1,
-    show_default=True,
     type=click.IntRange(min=1),
-    help="Notebooks at a time; each has `workers` processes.",
+    help="Notebooks at a time; each has `workers` processes. By default as many as there "
+    "are processors, which they share.",
 )
 @click.option(
     "--out",
@@ -151,7 +150,7 @@ def run_notebooks(
     notebooks: tuple[str, ...],
     profile: str,
     settings: tuple[str, ...],
-    jobs: int,
+    jobs: int | None,
     out: Path | None,
     force: bool,
     cluster: str,
@@ -172,7 +171,7 @@ def run_notebooks(
     from repro.workflow import display, plans, runner
 
     project = Project.find()
-    planned = plans.make_plans(project, notebooks, profile, parse_settings(settings), out)
+    planned, jobs = plans.side_by_side(project, notebooks, profile, parse_settings(settings), out, jobs)
     spread = _cluster(cluster, cluster_wait)
     cell, notebook = runner.LIMITS[profile]
     limits = runner.Limits(cell_timeout or cell, timeout or notebook)

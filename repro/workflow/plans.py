@@ -1,15 +1,21 @@
 """The runs asked for, everything about them checked before anything is started."""
 
 import json
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from repro.workflow import arithmetic, claims, code, parameters
+import joblib
+import psutil
+
+from repro.workflow import arithmetic, claims, code, parameters, results
 from repro.workflow.files import digest
 from repro.workflow.project import PACKAGE, Project, ReproError
+
+NOTEBOOK_BYTES = 2 * 2**30  # that one run takes, with room to spare
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,38 @@ def make_plans(
         values = parameters.resolve(parameters.read(path), layers, name)
         plans.append(Plan(name, path, profile, values, overrides, target, inputs(project, path, values)))
     return plans
+
+
+def side_by_side(
+    project: Project,
+    names: Sequence[str],
+    profile: str,
+    settings: Mapping[str, Any],
+    out: Path | None,
+    jobs: int | None = None,
+) -> tuple[list[Plan], int]:
+    """The runs asked for, and how many of them at a time: by default as many as there are processors and memory.
+
+    Several at a time overlap what a single one does on one processor only: start, analysis, plots. By default they
+    share the processors, and the dearest start first, by what their last runs cost, so that none is left over.
+    """
+    planned = make_plans(project, names, profile, settings, out)
+    cores, room = joblib.cpu_count(), psutil.virtual_memory().available // NOTEBOOK_BYTES
+    together = max(1, min(len(planned), cores, room))
+    if jobs or together == 1:
+        return planned, jobs or 1
+    shared = {"workers": cores // together} | dict(settings)
+    planned = make_plans(project, names, profile, shared, out)
+    return sorted(planned, key=lambda plan: -_last_cost(plan)), together
+
+
+def _last_cost(plan: Plan) -> float:
+    """Seconds of all cells of the run whose results are there; a run that nobody knows comes first."""
+    try:
+        record = results.load_results(plan.target)
+    except ReproError:
+        return math.inf
+    return (record and record["cost"].get("cells_seconds")) or math.inf
 
 
 def inputs(project: Project, path: Path, values: Mapping[str, Any]) -> dict[str, str]:

@@ -6,11 +6,14 @@
 
 Each row holds the scalars of its configuration too. Each finished cell is one file, named by the hash of the function,
 its parameters, and the code and arithmetic that can change its result, written by rename: an interrupted sweep goes on
-where it stopped, and a change to a plot, a report or a notebook's text recomputes nothing.
+where it stopped, and a change to a plot, a report or a notebook's text recomputes nothing. Runs at the same time on the
+same cache share the work: each takes cells that no other has taken.
 """
 
 import inspect
+import itertools
 import os
+import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -20,11 +23,14 @@ from typing import Any, NamedTuple
 import joblib
 import numpy as np
 import pandas as pd
+from filelock import FileLock, Timeout
 
 from repro.workflow import cluster
 from repro.workflow.cells import Cell, Config, Done, Finished, Proof, Store, compute, plain_config
 from repro.workflow.progress import Progress
 from repro.workflow.project import Project, ReproError
+
+OTHERS_SECONDS = 0.2  # between two looks at cells that another run computes
 
 
 class Counts(NamedTuple):
@@ -87,17 +93,22 @@ def run(
     found = {index: store.load(config) for index, config in enumerate(plain)}
     missing = sorted((i for i, finished in found.items() if finished is None), key=lambda i: -cost(plain[i]))
     progress = Progress(cell.__name__, [cost(plain[i]) for i in missing], reused=len(plain) - len(missing))
-    failures = []
-    with progress:
-        for done in _compute(cell, [(i, plain[i]) for i in missing], proof, workers):
-            if done.refused:
-                raise ReproError(done.refused)
-            if done.error:
-                failures.append((plain[done.index], done.error))
-            else:
-                found[done.index] = finished = Finished(done.rows, done.seconds, done.machine)
-                store.save(plain[done.index], finished)
-            progress.advance(cost(plain[done.index]))
+    failures, elsewhere = [], 0
+    with progress, _Claims(store, [(i, plain[i]) for i in missing]) as claims:
+        while claims.waiting:
+            for done in _compute(cell, claims.taken(), proof, workers):
+                if done.refused:
+                    raise ReproError(done.refused)
+                if done.error:
+                    failures.append((plain[done.index], done.error))
+                else:
+                    found[done.index] = finished = Finished(done.rows, done.seconds, done.machine)
+                    store.save(plain[done.index], finished)
+                claims.release(done.index)
+                progress.advance(cost(plain[done.index]))
+            for index, finished in claims.finished_elsewhere():
+                found[index], elsewhere = finished, elsewhere + 1
+                progress.advance(cost(plain[index]))
     if failures:
         config, error = failures[0]
         raise ReproError(
@@ -107,7 +118,61 @@ def run(
     finished_cells = [(_scalars(cell, plain[index]), kept) for index, kept in sorted(found.items()) if kept]
     frame = pd.DataFrame([given | row for given, kept in finished_cells for row in kept.rows])
     seconds = sum(kept.seconds for _, kept in finished_cells)
-    return Sweep(frame, Counts(len(missing), len(plain) - len(missing), seconds))
+    computed = len(missing) - elsewhere
+    return Sweep(frame, Counts(computed, len(plain) - computed, seconds))
+
+
+class _Claims:
+    """The cells that are missing, of which a run computes those that no other run on the same cache is computing."""
+
+    def __init__(self, store: Store, tasks: Sequence[tuple[int, Config]]) -> None:
+        self.store = store
+        self.waiting = list(tasks)
+        self.damaged = {index for index, config in tasks if store.path(config).exists()}
+        self.locks: dict[int, FileLock] = {}
+        self.finished: list[tuple[int, Finished]] = []
+
+    def __enter__(self) -> "_Claims":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for index in list(self.locks):
+            self.release(index)
+
+    def taken(self) -> Iterator[tuple[int, Config]]:
+        """Those of the waiting cells that are free, each claimed as it is asked for; the others go on waiting."""
+        passed = []
+        for index, config in self.waiting:
+            lock = FileLock(self.store.path(config).with_suffix(".lock"))
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                passed.append((index, config))
+                continue
+            except OSError:  # what is wrong with the folder is told when a cell cannot be kept there
+                yield index, config
+                continue
+            self.locks[index] = lock
+            finished = None if index in self.damaged else self.store.load(config)
+            if finished:
+                self.finished.append((index, finished))
+            else:
+                yield index, config
+        self.waiting = passed
+
+    def finished_elsewhere(self) -> Iterator[tuple[int, Finished]]:
+        """What other runs have finished meanwhile; where all that waits is theirs, a moment to let them go on."""
+        for index, finished in self.finished:
+            self.release(index)
+            yield index, finished
+        self.finished = []
+        if self.waiting:
+            time.sleep(OTHERS_SECONDS)
+
+    def release(self, index: int) -> None:
+        if lock := self.locks.pop(index, None):
+            Path(lock.lock_file).unlink(missing_ok=True)  # whoever opened it before may compute the cell too, in vain
+            lock.release()
 
 
 def _on_device(cell: Cell, config: Config) -> Config:
@@ -128,21 +193,22 @@ def _scalars(cell: Cell, config: Config) -> Config:
     return {name: value for name, value in given.items() if isinstance(value, kinds)}
 
 
-def _compute(cell: Cell, tasks: Sequence[tuple[int, Config]], proof: Proof, workers: int) -> Iterator[Done]:
+def _compute(cell: Cell, tasks: Iterator[tuple[int, Config]], proof: Proof, workers: int) -> Iterator[Done]:
     """Each task as it finishes: on the cluster where there is one, else in local processes."""
     address = os.environ.get(cluster.ADDRESS_VARIABLE, "")
-    workers = min(workers, len(tasks))
-    if not tasks:
+    first = list(itertools.islice(tasks, workers))
+    if not first:
         return
+    tasks, workers = itertools.chain(first, tasks), len(first)
     if address:
-        yield from cluster.spread(address, cell, tasks, proof)
+        yield from cluster.spread(address, cell, list(tasks), proof)
     elif workers == 1:
         yield from (compute(cell, index, config, proof) for index, config in tasks)
     else:
         yield from _in_processes(cell, tasks, proof, workers)
 
 
-def _in_processes(cell: Cell, tasks: Sequence[tuple[int, Config]], proof: Proof, workers: int) -> Iterator[Done]:
+def _in_processes(cell: Cell, tasks: Iterator[tuple[int, Config]], proof: Proof, workers: int) -> Iterator[Done]:
     with warnings.catch_warnings():
         # joblib replaces a worker whose memory has grown: nothing is lost, and a notebook should not differ by it
         warnings.filterwarnings("ignore", message="A worker stopped while some jobs were given to the executor")

@@ -3,6 +3,7 @@
 import errno
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,25 @@ def test_a_second_run_computes_nothing_and_reads_the_same(tmp_path):
     assert (first.counts[:2], second.counts[:2]) == ((3, 0), (0, 3))
     assert len(log.read_text().splitlines()) == 3
     pd.testing.assert_frame_equal(first.frame, second.frame, check_exact=True)
+
+
+def test_runs_at_the_same_time_compute_each_cell_once(tmp_path):
+    configs = grid(number=range(20), seconds=0.02)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: sweep.run(sleepy, configs, cache=tmp_path), range(2)))
+    assert [run.counts.computed + run.counts.reused for run in runs] == [20, 20]
+    assert sum(run.counts.computed for run in runs) == 20 and min(run.counts.computed for run in runs) > 0
+    pd.testing.assert_frame_equal(runs[0].frame, runs[1].frame, check_exact=True)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_a_cell_whose_run_was_killed_is_computed_by_the_next(tmp_path):
+    store = cells.Store(square, tmp_path, cells.Proof.of(square))
+    left = store.path({"number": 1}).with_suffix(".lock")
+    left.parent.mkdir()
+    left.touch()
+    assert sweep.run(square, grid(number=[1, 2]), cache=tmp_path).counts.computed == 2
+    assert not left.exists()
 
 
 def test_a_longer_grid_computes_only_what_is_new(tmp_path):

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.device import resolve_device, resolve_dtype
-from repro.geometry.graph import graph_statistics, local_ricci, ricci_correlation
+from repro.geometry.graph import graph_statistics, local_ricci_by_curvature, ricci_correlation
 from repro.models.ensemble import DenseEnsemble, glorot_ensemble
 from repro.papers.ricci.nets import random_stream, task
 from repro.papers.ricci.study import hidden_widths
@@ -152,7 +152,7 @@ def _global(hidden: Sequence[np.ndarray], k: int) -> Row:
 
 
 def _local(layers: Sequence[np.ndarray], k: int) -> Row:
-    forman, augmented = (local_ricci(layers, k, curvature) for curvature in ("forman", "augmented"))
+    forman, augmented = local_ricci_by_curvature(layers, k, ["forman", "augmented"]).values()
     return {
         "local_forman": _mean(forman.points),
         "local_augmented": _mean(augmented.points),
@@ -164,7 +164,8 @@ def _local(layers: Sequence[np.ndarray], k: int) -> Row:
 
 
 def _few(layers: Sequence[np.ndarray], k: int) -> Row:
-    return {f"few_{name}": _mean(local_ricci(layers, k, name).points) for name in ("ollivier", "augmented")}
+    found = local_ricci_by_curvature(layers, k, ["ollivier", "augmented"])
+    return {f"few_{name}": _mean(local.points) for name, local in found.items()}
 
 
 def _mean(values: np.ndarray) -> float:

@@ -132,7 +132,7 @@ def test_a_plateau_that_depends_on_the_steps_is_withheld():
         rows = pd.concat([run_through_stages(seed, 10.0, **kind) for seed in range(2) for kind in kinds])
         found = dynamics.stage_ratio(rows, 64, "plateau")
         assert found.estimate.value == 0.5 and found.withheld == withheld
-        assert found.values["over_coarser_steps"] == pytest.approx(8 / coarse)
+        assert found.values["over_coarser_steps"] == pytest.approx(8 / coarse)  # noqa: PD011
         assert not dynamics.stage_ratio(rows, 64, "growth").withheld
     table = dynamics.stages(rows, [4]).set_index("quantity")
     assert table.loc["amplification_A", "mean"] == pytest.approx(8)  # of the finer steps
