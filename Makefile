@@ -29,7 +29,7 @@ lint: .venv/.dev  ## style, types, which part imports which, and declared depend
 	$(BIN)/deptry repro notebooks
 	$(BIN)/deptry tests benchmarks --ignore DEP002,DEP004  # these need not use everything, and may use the extra dev
 
-bench: .venv/.main  ## the hot paths against the plain approach
+bench: .venv/.main  ## the hot paths against the plain approach and the strongest library; `| grep '^|'` is the table
 	for script in $(filter-out %/timing.py,$(wildcard benchmarks/*.py)); do \
 	  echo "== $$script"; $(PINNED) $(BIN)/python $$script || exit 1; done
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from timing import product_rate, tell_shortfalls, timed
+from timing import tell_row, tell_shortfalls, timed
 
 from repro.geometry.compression import amplification
 from repro.models.dense import ShallowNetwork
@@ -95,9 +95,7 @@ def show(size: int, net: int, scheme: str, row: Measurement) -> None:
     )
 
 
-def compare(
-    size: int, nets: int, width: int, rate: float, schemes: dict[str, tuple[Callable, str]]
-) -> dict[str, float]:
+def compare(size: int, nets: int, width: int, schemes: dict[str, tuple[Callable, str]]) -> dict[str, float]:
     """Every net by every scheme; ratios of the mean CPU time of the others to that of the first."""
     rows: dict[str, list[Measurement]] = {name: [] for name in schemes}
     for net in range(nets):
@@ -107,12 +105,19 @@ def compare(
     means = {name: Measurement(*np.mean(measured, axis=0)) for name, measured in rows.items()}
     first, *others = means
     ratios = {name: means[name].cpu / means[first].cpu for name in others}
-    least = means[first].steps * 6 * size * width * (DIMENSION + 1) / rate
     print(
         f"p = {size}: {first} takes {means[first].cpu:.2f} CPU s; "
         + ", ".join(f"{name} {ratio:.1f} times as much" for name, ratio in ratios.items())
-        + f"; the least products of its steps {least:.3f} s at {rate / 1e9:.0f} Gflop/s; mean error "
+        + "; mean error "
         + ", ".join(f"{mean.error:.4f} {name}" for name, mean in means.items())
+    )
+    operations = means[first].steps * 6 * size * width * (DIMENSION + 1)
+    tell_row(
+        f"hinge flow, p = {size}, {first}",
+        means[first].cpu,
+        f"compiled Euler{others[-1].removeprefix('compiled')}",
+        means[others[-1]].cpu,
+        operations,
     )
     return {f"{name}, p = {size}": ratio for name, ratio in ratios.items()}
 
@@ -121,11 +126,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", type=int, default=4, help="nets at 128 points (default 4)")
     parser.add_argument("--width", type=int, default=200, help="hidden neurons (default 200)")
-    parser.add_argument("--large-nets", type=int, default=2, help="nets at 512 points (default 2); 0 skips them")
+    parser.add_argument("--large-nets", type=int, default=1, help="nets at 512 points (default 1); 0 skips them")
     options = parser.parse_args()
     torch.set_num_threads(1)
 
-    rate = product_rate()
     dtype = faster_precision(options.width)
     for warm_up in (staged, compiled):
         warm_up(problem(99, 64, options.width))
@@ -136,15 +140,15 @@ def main() -> None:
         f"{'p':>4} {'net':>4} {'scheme':>19} {'CPU s':>8} {'steps':>8} {'error':>8} {'Lambda(t*)':>10} {'at end':>10}"
     )
     schemes = {"staged": (staged, "float32"), "plain": (plain, dtype), "compiled": (compiled, "float64")}
-    ratios = compare(128, options.nets, options.width, rate, schemes)
+    ratios = compare(128, options.nets, options.width, schemes)
     del schemes["plain"]
     if options.large_nets > 0:
-        ratios |= compare(512, options.large_nets, options.width, rate, schemes)
+        ratios |= compare(512, options.large_nets, options.width, schemes)
     accurate = {
         "staged, accurate": (lambda task: staged(task, ACCURATE_STEPS), "float64"),
         "compiled, accurate": (lambda task: compiled(task, ACCURATE_CHANGE, HUBER_WIDTH), "float64"),
     }
-    compare(128, options.nets, options.width, rate, accurate)
+    compare(128, options.nets, options.width, accurate)
     tell_shortfalls(ratios, {name: usual for name, usual in USUAL.items() if name in ratios})
 
 

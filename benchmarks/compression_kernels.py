@@ -21,7 +21,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from timing import peak_memory, seconds, tell_shortfalls, timed
+from timing import peak_memory, seconds, tell_row, tell_shortfalls, timed
 from torch import nn
 
 from repro.data.images import load, standardised
@@ -117,6 +117,7 @@ def kernel(
         f"{slow / fast:.1f} times; torch.func {strongest * 1e3:.0f}, {strongest / fast:.1f} times; "
         f"physical limit {limit * 1e3:.1f}"
     )
+    tell_row(f"NTK of {len(x)} points, {name}", fast, "torch.func", strongest, len(x) ** 2 * least)
     return strongest / fast
 
 

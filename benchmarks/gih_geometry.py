@@ -5,7 +5,8 @@ networks per second, on CUDA where there is a GPU, with
 
 1. a plain loop: a module for every network and a backward pass for every logit;
 2. `torch.func`, the strongest library: modules stacked by `stack_module_state`, vmap of jacrev;
-3. `repro.geometry.average`: parameters drawn stacked, one backward pass for each logit of all networks.
+3. `repro.geometry.average`: parameters drawn stacked, one backward pass for each logit of all networks; beside it the
+   time that its products take at the peak rate.
 
 Each draws its networks too: small modules cost more to make than to differentiate.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from timing import seconds, tell_shortfalls
+from timing import products, seconds, tell_row, tell_shortfalls
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, stack_module_state, vmap
 
@@ -72,6 +73,8 @@ def compare(name: str, network: Network, logits: int) -> dict[str, float]:
     ratios = {f"{name}, {route}": taken / times["ours"] for route, taken in times.items()}
     for (route, taken), ratio in zip(times.items(), ratios.values(), strict=True):
         print(f"{name}: {route:8s} {NETS / taken:7.0f} networks per second; ours takes 1/{ratio:.1f} of its time")
+    operations = products(lambda: geometry_halves(build, x, NETS, seed=0))
+    tell_row(f"average geometry of {NETS} {name} nets", times["ours"], "torch.func", times["library"], operations)
     return ratios
 
 

@@ -17,7 +17,7 @@ import copy
 
 import numpy as np
 import torch
-from timing import seconds, tell_shortfalls
+from timing import products, seconds, tell_row, tell_shortfalls
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -75,6 +75,9 @@ def compare(name: str, form: Network) -> float:
     for route, taken in times.items():
         ratio = times["plain torch"] / taken
         print(f"{name}: {route:12s} {STEPS / taken:7.0f} steps per second, {ratio:4.1f} times plain torch")
+    operations = products(lambda: train_classifiers(networks[:1], x[:1], y[:1], orders()[:1], RECIPE)) * NETS
+    best = min(times["one by one"], times["stacked"])
+    tell_row(f"training of {NETS} {name} image nets", best, "plain torch", times["plain torch"], operations)
     return times["plain torch"] / times["stacked"]
 
 

@@ -28,7 +28,7 @@ import torch
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import breadth_first_order, shortest_path
 from sklearn.neighbors import NearestNeighbors, kneighbors_graph
-from timing import seconds, tell_shortfalls, timed
+from timing import seconds, tell_row, tell_shortfalls, timed
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from repro.geometry.graph import graph_statistics, local_ricci
@@ -188,6 +188,7 @@ def against_the_strongest() -> dict[str, float]:
             f"n = {n}, k = {k}: {ours * 1e3:.1f} CPU ms; strongest libraries {whole * 1e3:.0f} ms (scikit-learn's "
             f"neighbours {search * 1e3:.0f}), {whole / ours:.1f} times; the product alone {limit * 1e3:.1f} ms"
         )
+        tell_row(f"graph, n = {n}, k = {k}", ours, "scikit-learn, rustworkx", whole, n**2 * WIDTH)
     return ratios
 
 

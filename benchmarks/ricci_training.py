@@ -1,28 +1,40 @@
-"""Training of the small classifiers of the Ricci study: one-by-one, stacked, and in the compiled loop.
+"""Training of the small classifiers of the Ricci study: one-by-one, stacked, by JAX, and in the compiled loop.
 
 For each architecture of the study with 3 and with 784 inputs, batches of 32: steps of one net per CPU second with
 
 1. plain torch, a net at a time: `nn.Sequential`, autograd and `torch.optim.RMSprop`;
 2. nets stacked in batched products, autograd and torch's optimiser, for groups of 4, 12 and 36 (the best is shown);
-3. `repro.training.ensemble`, which takes the nets in turn, so that there is no group to choose.
+3. JAX, the strongest library: an epoch of 12 nets compiled as a whole, `vmap` over nets and `scan` over batches, on one
+   thread (the extra `bench`);
+4. `repro.training.ensemble`, which takes the nets in turn, so that there is no group to choose.
+
+Beside them the physical limit: the steps whose products alone (three of the size of the forward pass) fit into a second
+at the rate of a large single-precision product measured in the same run.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import torch
-from timing import seconds, tell_shortfalls
+from timing import product_rate, seconds, tell_row, tell_shortfalls
 from torch import Tensor, nn
 
 from repro.models.ensemble import DenseEnsemble, glorot_ensemble
 from repro.training.ensemble import KERAS, _stacked_epochs, training_epochs
 
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+try:
+    import jax
+except ImportError:
+    jax = None
+
 BATCH, STEPS = 32, 30  # an epoch has so many steps
 GROUPS = (4, 12, 36)
-USUAL = {"plain torch": 4.0, "the best group": 1.0}
+USUAL = {"plain torch": 4.0, "the best group": 1.0, "JAX": 1.0}
 HIDDEN = {
     "narrow": lambda depth: [25] * depth,
     "wide": lambda depth: [50] * depth,
@@ -67,6 +79,40 @@ def compiled(ensemble: DenseEnsemble, x: Tensor, labels: Tensor) -> Callable[[],
     return lambda: next(epochs)
 
 
+def by_jax(ensemble: DenseEnsemble, x: Tensor, labels: Tensor) -> Callable[[], object]:
+    """An epoch of all nets, RMSprop as Keras has it, each net with an order of its own."""
+    numpy = jax.numpy
+    inputs, targets = numpy.asarray(x.numpy()), numpy.asarray(labels.float().numpy())
+    state = tuple(tuple(numpy.asarray(part.numpy()) for part in layer) for layer in ensemble.layers())
+    order = generators(len(ensemble))
+
+    def loss(layers: tuple, rows: object) -> object:
+        hidden = inputs[rows]
+        for weight, bias in layers[:-1]:
+            hidden = jax.nn.relu(hidden @ weight + bias)
+        logit = (hidden @ layers[-1][0] + layers[-1][1])[:, 0]
+        return numpy.mean(jax.nn.softplus(logit) - targets[rows] * logit)
+
+    def step(carried: tuple, rows: object) -> tuple:
+        layers, squares = carried
+        gradients = jax.grad(loss)(layers, rows)
+        squares = jax.tree.map(lambda s, g: KERAS.decay * s + (1 - KERAS.decay) * g * g, squares, gradients)
+        layers = jax.tree.map(
+            lambda w, g, s: w - KERAS.learning_rate * g / (numpy.sqrt(s) + KERAS.epsilon), layers, gradients, squares
+        )
+        return (layers, squares), None
+
+    whole = jax.jit(jax.vmap(lambda carried, rows: jax.lax.scan(step, carried, rows)[0]))
+    carried = (state, jax.tree.map(numpy.zeros_like, state))
+
+    def epoch() -> None:
+        nonlocal carried
+        rows = np.stack([generator.permutation(len(x)).reshape(-1, BATCH) for generator in order])
+        carried = jax.block_until_ready(whole(carried, rows))
+
+    return epoch
+
+
 def net_steps_per_second(epoch: Callable[[], object], nets: int) -> float:
     return nets * STEPS / seconds(epoch)
 
@@ -78,18 +124,30 @@ def compare(name: str, depth: int, dimension: int) -> None:
     groups = {size: net_steps_per_second(stacked(nets[:size], x, labels), size) for size in GROUPS}
     best = max(groups, key=lambda size: groups[size])
     fast = net_steps_per_second(compiled(nets[:12], x, labels), 12)
-    speeds = f"one by one {slow:6,.0f}, stacked {groups[best]:6,.0f} (by {best:2}), compiled {fast:6,.0f}"
+    speeds = {"plain torch": slow, f"stacked by {best:2}": groups[best]}
     ratios = {"plain torch": fast / slow, "the best group": fast / groups[best]}
+    if jax is not None:
+        speeds["JAX"] = net_steps_per_second(by_jax(nets[:12], x, labels), 12)
+        ratios["JAX"] = fast / speeds["JAX"]
+    speeds["compiled"] = fast
+    widths = [dimension, *HIDDEN[name](depth), 1]
+    operations = 6 * BATCH * sum(first * second for first, second in pairwise(widths))
+    speeds["limit"] = product_rate() / operations
     print(
-        f"{dimension:3} inputs, {name:10} {depth:2}: {speeds}: "
-        f"{ratios['plain torch']:4.1f} and {ratios['the best group']:3.1f} times as fast",
+        f"{dimension:3} inputs, {name:10} {depth:2}: "
+        + ", ".join(f"{each} {speed:7,.0f}" for each, speed in speeds.items())
+        + f": {', '.join(f'{ratio:.1f}' for ratio in ratios.values())} times as fast",
         flush=True,
     )
-    tell_shortfalls(ratios, USUAL)
+    rival = "JAX" if jax is not None else f"stacked by {best:2}"
+    tell_row(f"step of a {name} net, {dimension}, {depth}", 1 / fast, rival, 1 / speeds[rival], operations)
+    tell_shortfalls(ratios, {each: usual for each, usual in USUAL.items() if each in ratios})
 
 
 def main() -> None:
     torch.set_num_threads(1)
+    if jax is None:
+        print("JAX is not installed: no comparison with it (pip install 'repro[bench]')")
     print("Steps of a net per CPU second, float32, batches of 32")
     for dimension, depth, name in product((3, 784), (5, 11), HIDDEN):
         compare(name, depth, dimension)

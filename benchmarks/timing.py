@@ -1,4 +1,4 @@
-"""What the benchmarks share: times, peak memory, and a word on ratios below the usual ones.
+"""What the benchmarks share: times, the physical limit, peak memory, and a word on ratios below the usual ones.
 
 Times are those of the CPU, which other work disturbs least; where CUDA computes, those of the clock.
 
@@ -7,6 +7,7 @@ No benchmark fails by its times: they are others on another machine, or on a bus
 
 from __future__ import annotations
 
+import functools
 import resource
 import sys
 import time
@@ -29,24 +30,36 @@ def seconds(run: Callable[[], object], repeats: int = 3) -> float:
     return min(timed(run)[0] for _ in range(repeats))
 
 
+@functools.cache
 def product_rate(size: int = 1024) -> float:
-    """Operations a second of a large single-precision product on one thread: what no scheme can exceed."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    matrix = torch.ones(size, size)
-    fastest = seconds(lambda: matrix @ matrix, repeats=5)
-    torch.set_num_threads(threads)
-    return 2 * size**3 / fastest
-
-
-def memory_rate(size: int = 2**27) -> float:
-    """Bytes a second that one thread reads and writes in a large copy."""
+    """Operations a second of a large single-precision product on one thread, by NumPy: what no scheme can exceed."""
     import numpy as np
 
-    source, target = np.ones(size // 8), np.empty(size // 8)
-    return 2 * size / seconds(lambda: np.copyto(target, source), repeats=5)
+    matrix = np.ones((size, size), np.float32)
+    return 2 * size**3 / seconds(lambda: matrix @ matrix, repeats=5)
+
+
+def products(run: Callable[[], object]) -> int:
+    """Operations of all products and convolutions that torch makes in a run."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return int(counter.get_total_flops())
+
+
+def tell_row(path: str, ours: float, rival: str, its: float, operations: float) -> None:
+    """A row of the table of all hot paths (`make bench | grep '^|'`).
+
+    Args:
+        path: what is timed.
+        ours: seconds.
+        rival: the strongest way known to do the same otherwise.
+        its: seconds of the rival.
+        operations: of the products that ours cannot do without; at the measured peak rate they are the physical limit.
+    """
+    limit = operations / product_rate()
+    print(f"| {path} | {ours * 1e3:.3g} ms | {rival} | {its / ours:.2g} | {ours / limit:.2g} |", flush=True)
 
 
 def peak_memory() -> int:
