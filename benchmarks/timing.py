@@ -39,6 +39,15 @@ def product_rate(size: int = 1024) -> float:
     return 2 * size**3 / seconds(lambda: matrix @ matrix, repeats=5)
 
 
+@functools.cache
+def memory_rate(size: int = 2**27) -> float:
+    """Bytes a second that one thread reads and writes in a copy beyond every cache."""
+    import numpy as np
+
+    source, target = np.ones(size // 8), np.empty(size // 8)
+    return 2 * size / seconds(lambda: np.copyto(target, source), repeats=5)
+
+
 def products(run: Callable[[], object]) -> int:
     """Operations of all products and convolutions that torch makes in a run."""
     from torch.utils.flop_counter import FlopCounterMode
@@ -48,7 +57,7 @@ def products(run: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def tell_row(path: str, ours: float, rival: str, its: float, operations: float) -> None:
+def tell_row(path: str, ours: float, rival: str, its: float, operations: float, traffic: float = 0.0) -> None:
     """A row of the table of all hot paths (`make bench | grep '^|'`).
 
     Args:
@@ -56,10 +65,12 @@ def tell_row(path: str, ours: float, rival: str, its: float, operations: float) 
         ours: seconds.
         rival: the strongest way known to do the same otherwise.
         its: seconds of the rival.
-        operations: of the products that ours cannot do without; at the measured peak rate they are the physical limit.
+        operations: of the products that ours cannot do without.
+        traffic: bytes that it has to read and write, where they fit no cache. At the measured rates of products and of
+            memory the longer of the two is the physical limit.
     """
-    limit = operations / product_rate()
-    print(f"| {path} | {ours * 1e3:.3g} ms | {rival} | {its / ours:.2g} | {ours / limit:.2g} |", flush=True)
+    limit = max(operations / product_rate(), traffic / memory_rate())
+    print(f"| {path} | {ours * 1e3:.3g} ms | {rival} | {its / ours:.1f} | {ours / limit:.0f} |", flush=True)
 
 
 def peak_memory() -> int:
