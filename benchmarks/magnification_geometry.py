@@ -28,6 +28,7 @@ from repro.geometry.pullback import (
 )
 
 WIDTH, SIDE = 250, 40
+TRAFFIC = 2 * SIDE**2 * WIDTH * 8  # bytes of the derivatives of all units at all points, written and read
 USUAL = {"volume, batches": 100.0, "volume, single points": 1000.0, "curvature, single points": 1000.0}
 Map = Callable[[Tensor], Tensor]
 
@@ -85,7 +86,7 @@ def volumes() -> dict[str, float]:
     }
     assert torch.allclose(plain_volume(phi, few, 40), shallow_volume_element(weight, bias, few), rtol=1e-9)
     operations = products(lambda: shallow_volume_element(weight, bias, points))
-    tell_row("volume of 1 600 points", closed, "torch.func", slow["volume, vmap of jacfwd"], operations)
+    tell_row("volume of 1 600 points", closed, "torch.func", slow["volume, vmap of jacfwd"], operations, TRAFFIC)
     return tell("volume", closed, slow)
 
 
@@ -102,7 +103,8 @@ def curvatures() -> dict[str, float]:
         "curvature, our route for any map": seconds(lambda: ricci_scalar(phi, points)),
     }
     operations = products(lambda: shallow_ricci_scalar(weight, bias, points))
-    tell_row("curvature of 1 600 points", closed, "torch.func", slow["curvature, vmap of jacfwd"], operations)
+    library = slow["curvature, vmap of jacfwd"]
+    tell_row("curvature of 1 600 points", closed, "torch.func", library, operations, TRAFFIC)
     return tell("curvature", closed, slow)
 
 
