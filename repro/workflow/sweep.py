@@ -149,7 +149,7 @@ class _Claims:
             except Timeout:
                 passed.append((index, config))
                 continue
-            except OSError:  # what is wrong with the folder is told when a cell cannot be kept there
+            except (OSError, NotImplementedError):  # no locks there; a wrong folder is told when a cell is kept
                 yield index, config
                 continue
             self.locks[index] = lock

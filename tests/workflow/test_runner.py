@@ -1,6 +1,7 @@
 """The runner: what is run, what is skipped and why, and what a finished run leaves."""
 
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 from conftest import CLAIMS, FINISH, PLOTS, SETUP, SWEEP, ToyProject, write_notebook
 
 from repro.workflow import execute as kernel
-from repro.workflow import runner
+from repro.workflow import parameters, plans, runner
 from repro.workflow.plans import make_plans
 from repro.workflow.project import Project, ReproError
 
@@ -142,6 +143,26 @@ def test_notebooks_side_by_side(toy):
     run = toy.repro("run", "--jobs", "3")
     assert run.returncode == 0, run.stdout
     assert run.stdout.count(": ran after") == 3
+
+
+def test_notebooks_share_the_processors_and_the_dearest_start_first(toy, monkeypatch):
+    for name in ("one", "two"):
+        body = (source.replace('"toy"', f'"{name}"') for source in (SETUP, SWEEP, "record.finish()"))
+        write_notebook(toy.root / "notebooks" / f"{name}.ipynb", *body)
+    monkeypatch.setattr(plans.joblib, "cpu_count", lambda: 7)
+    monkeypatch.setattr(plans, "NOTEBOOK_BYTES", 1)
+    monkeypatch.setattr(plans, "_last_cost", lambda plan: {"one": 1, "two": 5}.get(plan.notebook, math.inf))
+    project = Project(toy.root)
+
+    def planned(names, settings, jobs=None):
+        chosen, together = plans.side_by_side(project, names, "laptop", settings, None, jobs)
+        return [(plan.notebook, plan.parameters["workers"]) for plan in chosen], together
+
+    assert planned([], {}) == ([("toy", 2), ("two", 2), ("one", 2)], 3)
+    assert planned([], {"workers": 3}) == ([("toy", 3), ("two", 3), ("one", 3)], 3)
+    own = parameters.read(project.notebook("one"))["workers"].default
+    assert planned(["one", "two"], {}, jobs=1) == ([("one", own), ("two", own)], 1)
+    assert planned(["one"], {}) == ([("one", own)], 1)
 
 
 def test_another_checkout_than_the_commands_own_is_refused(toy):
