@@ -70,7 +70,8 @@ def tell_row(path: str, ours: float, rival: str, its: float, operations: float, 
             memory the longer of the two is the physical limit.
     """
     limit = max(operations / product_rate(), traffic / memory_rate())
-    print(f"| {path} | {ours * 1e3:.3g} ms | {rival} | {its / ours:.1f} | {ours / limit:.0f} |", flush=True)
+    milliseconds = float(f"{ours * 1e3:.3g}")  # three digits
+    print(f"| {path} | {milliseconds:g} ms | {rival} | {its / ours:.1f} | {ours / limit:.0f} |", flush=True)
 
 
 def peak_memory() -> int:
