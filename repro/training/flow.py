@@ -81,10 +81,10 @@ def hinge_flow(
     the hinge is rounded between 0.98 and 1 here) or the flow is at rest: a point on which no neuron is active any more
     exerts no force, so it can stay below its margin for ever (rare, in narrow nets).
 
-    What is read up to t*, and means over nets of what is read at the end, are accurate at the default tolerances. The
-    end of a *single* net is not: late in training neurons switch, and Λ may be off by a factor of 2. It converges: at a
-    quarter of both tolerances usually to some 5 %, at a 64th to 0.1 % of an explicit Euler scheme's
-    (benchmarks/compression_flow.py), unless a net is very near a switch.
+    At the default tolerances what is read up to t* is accurate to a few percent, and the mean test error of a dozen
+    nets to some 10 %. The end of a *single* net is not: late in training neurons switch, and its Λ may be off by a
+    factor of 2. It converges: at a quarter of both tolerances usually to some 5 %, at a 64th to 0.1 % of what an
+    explicit Euler scheme ends at (tests/training/test_flow.py), unless a net is very near a switch.
 
     Precision and device are those of the network's tensors. Rounding sets the range of the scale: F = α (f − f₀)
     multiplies the rounding of f by α, and f itself grows to 1/α.
