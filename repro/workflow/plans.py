@@ -97,13 +97,13 @@ def side_by_side(
         return planned, jobs or 1
     shared = {"workers": cores // together} | dict(settings)
     planned = make_plans(project, names, profile, shared, out)
-    return sorted(planned, key=lambda plan: -_last_cost(plan)), together
+    return sorted(planned, key=lambda plan: -_last_cost(project, plan)), together
 
 
-def _last_cost(plan: Plan) -> float:
-    """Seconds of all cells of the run whose results are there; a run that nobody knows comes first."""
+def _last_cost(project: Project, plan: Plan) -> float:
+    """Seconds of all cells of the declared run whose results are there; a run that nobody knows comes first."""
     try:
-        record = results.load_results(plan.target)
+        record = results.load_results(project.figures / plan.profile / plan.notebook)
     except ReproError:
         return math.inf
     return (record and record["cost"].get("cells_seconds")) or math.inf

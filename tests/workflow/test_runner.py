@@ -151,7 +151,7 @@ def test_notebooks_share_the_processors_and_the_dearest_start_first(toy, monkeyp
         write_notebook(toy.root / "notebooks" / f"{name}.ipynb", *body)
     monkeypatch.setattr(plans.joblib, "cpu_count", lambda: 7)
     monkeypatch.setattr(plans, "NOTEBOOK_BYTES", 1)
-    monkeypatch.setattr(plans, "_last_cost", lambda plan: {"one": 1, "two": 5}.get(plan.notebook, math.inf))
+    monkeypatch.setattr(plans, "_last_cost", lambda project, plan: {"one": 1, "two": 5}.get(plan.notebook, math.inf))
     project = Project(toy.root)
 
     def planned(names, settings, jobs=None):
