@@ -4,6 +4,7 @@ import errno
 import json
 import math
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pandas as pd
@@ -48,9 +49,14 @@ def test_a_second_run_computes_nothing_and_reads_the_same(tmp_path):
 
 
 def test_runs_at_the_same_time_compute_each_cell_once(tmp_path):
-    configs = grid(number=range(20), seconds=0.02)
+    configs, both = grid(number=range(20), seconds=0.05), Barrier(2)
+
+    def run(_):
+        both.wait()
+        return sweep.run(sleepy, configs, cache=tmp_path)
+
     with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: sweep.run(sleepy, configs, cache=tmp_path), range(2)))
+        runs = list(pool.map(run, range(2)))
     assert [run.counts.computed + run.counts.reused for run in runs] == [20, 20]
     assert sum(run.counts.computed for run in runs) == 20 and min(run.counts.computed for run in runs) > 0
     pd.testing.assert_frame_equal(runs[0].frame, runs[1].frame, check_exact=True)
